@@ -1,0 +1,3 @@
+//! Everything that a packet touches.
+
+pub mod topology;
