@@ -1,3 +1,5 @@
 //! Everything that a packet touches.
 
+pub mod arena;
+pub mod port;
 pub mod topology;
