@@ -130,7 +130,7 @@ pub enum SctpChunk {
 }
 
 /// An SCTP packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SctpPacket {
     /// The verification tag of the common header.
     pub tag: u32,
