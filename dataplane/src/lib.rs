@@ -1,5 +1,29 @@
 //! Everything that a packet touches.
+//!
+//! A frame comes in by a [`port`], lives in an [`arena`], travels in a [`batch`] through the stages of the
+//! pipeline that an [`engine`] runs, and leaves by a port. What the packet path reads ([`generation`], [`network`]) is
+//! made elsewhere and never written here.
+//!
+//! Invariants:
+//! - Every frame ends forwarded, answered, or counted under one reason.
+//! - No stage allocates, locks, reads a clock or makes a system call.
+//! - A batch is judged by exactly one generation.
+
+pub mod topology;
 
 pub mod arena;
+pub mod batch;
 pub mod port;
-pub mod topology;
+
+pub mod generation;
+pub mod network;
+
+mod answer;
+mod limiter;
+mod macs;
+mod neighbors;
+
+pub mod counters;
+pub mod engine;
+mod pipeline;
+mod stage;

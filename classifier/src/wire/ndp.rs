@@ -70,6 +70,13 @@ pub(super) fn is_valid(upper: &[u8], packet: &Packet) -> bool {
     }
 }
 
+/// Whether an unspecified source is right: a host that has no address yet asks for routers, or whether the address
+/// that it wants is taken (RFC 4861 §4.1 and §4.3).
+pub(super) fn may_come_from_nobody(kind: u8, packet: &Packet) -> bool {
+    matches!(packet.addresses, Addresses::V6(0, _))
+        && matches!(kind, ROUTER_SOLICITATION | NEIGHBOR_SOLICITATION)
+}
+
 impl Neighbor {
     /// A neighbor message that is free of faults; `None` for the other kinds.
     #[must_use]

@@ -133,6 +133,7 @@ impl Packet {
             ethertype::ARP => {
                 packet.kind = Kind::Arp;
                 packet.faults.add_if(payload.len() < arp::FIXED, DropReason::Runt);
+                packet.end = packet.end.min(u32::from(link.payload) + arp::LENGTH as u32);
             }
             _ => packet.faults.add(DropReason::UnsupportedEthertype),
         }

@@ -130,6 +130,9 @@ fn parse_icmpv6(upper: &[u8], packet: &mut Packet, is_fragment: bool) -> bool {
         packet.upper = Upper::Nd(*kind);
         let is_valid = ndp::is_valid(upper, packet);
         packet.faults.add_if(!is_valid, DropReason::NdInvalid);
+        if ndp::may_come_from_nobody(*kind, packet) {
+            packet.faults.remove(DropReason::Martian);
+        }
     }
     if upper.len() < ICMP_HEADER {
         return false;

@@ -1,0 +1,302 @@
+//! Up to 64 frames on their way through the pipeline, one lane each.
+//!
+//! A drop is data: a stage writes the lane's [`Outcome`] and clears its bit; later stages visit live lanes only.
+
+use crate::arena::Frame;
+use crate::network::VlanIndex;
+use classifier::addr::{PortId, VlanKey};
+use classifier::decision::Would;
+use classifier::reason::DropReason;
+use classifier::tables::ClassId;
+use classifier::wire::Packet;
+use conntrack::RuleKey;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Most frames of a batch.
+pub const LANES: usize = 64;
+
+/// What became of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It goes on its way.
+    Forward,
+    /// It does not.
+    Drop,
+    /// It does not, and its sender is told.
+    Reject,
+    /// It was the gateway's own business.
+    Local,
+    /// It waits for a neighbor's MAC; its fate is told later.
+    Waiting,
+}
+
+/// What a packet is to its flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlowRole {
+    /// It opened the flow.
+    New,
+    /// It goes in the opener's direction.
+    Established,
+    /// It goes the other way.
+    Reply,
+    /// It is an ICMP error about the flow.
+    Related,
+}
+
+/// Where copies of a frame go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Out {
+    /// Nowhere.
+    Nowhere,
+    /// To one VLAN.
+    To(VlanKey),
+    /// To the VLANs that [`Batch::flooded`] lists for the lane.
+    Flooded,
+}
+
+/// What became of a frame, and why.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Outcome {
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Why it was dropped.
+    pub reason: Option<DropReason>,
+    /// The rule that decided its flow.
+    pub rule: Option<RuleKey>,
+    /// What would have happened, were it enforced.
+    pub would: Option<Would>,
+    /// What it is to its flow.
+    pub flow: Option<FlowRole>,
+    /// The classes of its source and destination, where policy was asked.
+    pub classes: Option<(ClassId, ClassId)>,
+    /// Where copies of it go.
+    pub out: Out,
+}
+
+impl Outcome {
+    /// Before anything is known.
+    pub const UNDECIDED: Outcome = Outcome {
+        verdict: Verdict::Forward,
+        reason: None,
+        rule: None,
+        would: None,
+        flow: None,
+        classes: None,
+        out: Out::Nowhere,
+    };
+
+    /// Dropped before policy was asked.
+    #[must_use]
+    pub const fn dropped(reason: DropReason) -> Outcome {
+        Outcome { verdict: Verdict::Drop, reason: Some(reason), ..Outcome::UNDECIDED }
+    }
+}
+
+/// Where a packet leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Egress {
+    /// Routed: on this VLAN, by this neighbor.
+    Routed(VlanIndex, IpAddr),
+    /// Stitched: on this VLAN, where the destination MAC was last seen.
+    Stitched(VlanIndex),
+    /// Stitched: on every other VLAN of the stitch that allows it.
+    Flood,
+}
+
+/// The way of a packet through the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// Where it came in.
+    pub ingress: VlanIndex,
+    /// Where it leaves, once that is known.
+    pub egress: Egress,
+}
+
+impl Path {
+    const NONE: Path = Path {
+        ingress: VlanIndex(0),
+        egress: Egress::Routed(VlanIndex(0), IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+    };
+}
+
+/// A batch of frames with what is known of them.
+#[derive(Debug)]
+pub struct Batch {
+    frames: Vec<Option<Frame>>,
+    /// Lanes that are still to be judged, one bit each.
+    live: u64,
+    /// Lanes that go out without being judged.
+    bypassed: u64,
+    /// The port that each frame came in on.
+    pub ports: [PortId; LANES],
+    /// What the caller calls each frame; given back with outcomes that are told later.
+    pub tags: [u64; LANES],
+    /// Each frame taken apart.
+    pub packets: [Packet; LANES],
+    /// Each frame's way.
+    pub paths: [Path; LANES],
+    /// What became of each frame.
+    pub outcomes: [Outcome; LANES],
+    /// Lane and VLAN of each copy of a flooded frame, in the order of the stitch.
+    pub flooded: Vec<(u8, VlanKey)>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch {
+            frames: Vec::with_capacity(LANES),
+            live: 0,
+            bypassed: 0,
+            ports: [PortId(0); LANES],
+            tags: [0; LANES],
+            packets: [Packet::default(); LANES],
+            paths: [Path::NONE; LANES],
+            outcomes: [Outcome::UNDECIDED; LANES],
+            flooded: Vec::with_capacity(LANES * 64),
+        }
+    }
+}
+
+impl Batch {
+    /// How many frames it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Makes room for new frames. Every frame must have been taken out.
+    pub fn clear(&mut self) {
+        debug_assert!(self.frames.iter().all(Option::is_none), "a frame would leak");
+        self.frames.clear();
+        self.flooded.clear();
+        self.live = 0;
+        self.bypassed = 0;
+    }
+
+    /// Adds a frame.
+    ///
+    /// # Panics
+    /// Where the batch is full.
+    pub fn push(&mut self, port: PortId, tag: u64, frame: Frame) {
+        let lane = self.frames.len();
+        assert!(lane < LANES, "the batch is full");
+        self.frames.push(Some(frame));
+        self.ports[lane] = port;
+        self.tags[lane] = tag;
+        self.outcomes[lane] = Outcome::UNDECIDED;
+        self.live |= 1 << lane;
+    }
+
+    /// The lanes that no stage has settled yet.
+    #[must_use]
+    #[inline]
+    pub fn live(&self) -> Lanes {
+        Lanes(self.live)
+    }
+
+    /// Lets a lane go out without being judged.
+    #[inline]
+    pub fn bypass(&mut self, lane: usize) {
+        self.live &= !(1 << lane);
+        self.bypassed |= 1 << lane;
+    }
+
+    /// The lanes that go out: judged and let through, or bypassed.
+    #[must_use]
+    #[inline]
+    pub fn outgoing(&self) -> Lanes {
+        Lanes(self.live | self.bypassed)
+    }
+
+    /// Whether a lane goes out without having been judged.
+    #[must_use]
+    #[inline]
+    pub fn is_bypassed(&self, lane: usize) -> bool {
+        self.bypassed & (1 << lane) != 0
+    }
+
+    /// The frame of a live lane.
+    ///
+    /// # Panics
+    /// Where the frame was taken out.
+    #[must_use]
+    #[inline]
+    pub fn frame(&self, lane: usize) -> &Frame {
+        self.frames[lane].as_ref().expect("a live lane has its frame")
+    }
+
+    /// The frame of a live lane, to be changed.
+    ///
+    /// # Panics
+    /// Where the frame was taken out.
+    #[must_use]
+    #[inline]
+    pub fn frame_mut(&mut self, lane: usize) -> &mut Frame {
+        self.frames[lane].as_mut().expect("a live lane has its frame")
+    }
+
+    /// Takes the frame out of its lane, which is settled by that.
+    #[inline]
+    pub fn take(&mut self, lane: usize) -> Option<Frame> {
+        self.live &= !(1 << lane);
+        self.frames[lane].take()
+    }
+
+    /// Lends the frame out of its lane while the lane itself is written; [`Batch::restore`] puts it back.
+    #[inline]
+    pub fn lend(&mut self, lane: usize) -> Option<Frame> {
+        self.frames[lane].take()
+    }
+
+    /// Puts a lent frame back.
+    #[inline]
+    pub fn restore(&mut self, lane: usize, frame: Frame) {
+        self.frames[lane] = Some(frame);
+    }
+
+    /// Settles a lane: no later stage visits it.
+    #[inline]
+    pub fn settle(&mut self, lane: usize, outcome: Outcome) {
+        self.outcomes[lane] = outcome;
+        self.live &= !(1 << lane);
+    }
+
+    /// Drops a lane for a reason, and leaves the rest of its outcome as it is.
+    #[inline]
+    pub fn discard(&mut self, lane: usize, reason: DropReason) {
+        let outcome = &mut self.outcomes[lane];
+        outcome.verdict = Verdict::Drop;
+        outcome.reason = Some(reason);
+        outcome.out = Out::Nowhere;
+        self.live &= !(1 << lane);
+    }
+
+    /// The VLANs that copies of the lane's frame went to.
+    pub fn flooded_from(&self, lane: usize) -> impl Iterator<Item = VlanKey> + '_ {
+        self.flooded.iter().filter(move |(l, _)| usize::from(*l) == lane).map(|(_, vlan)| *vlan)
+    }
+}
+
+/// An iterator over lanes, lowest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Lanes(u64);
+
+impl Iterator for Lanes {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let lane = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(lane)
+    }
+}

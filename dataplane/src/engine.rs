@@ -1,0 +1,306 @@
+//! One worker's pipeline with all its state. No clock, no socket: time is an argument, frames come in batches
+//! and leave through queues.
+
+use crate::answer::LinkHeader;
+use crate::arena::{Arena, Frame, FramePool};
+use crate::batch::{Batch, Outcome, Verdict};
+use crate::counters::Counters;
+use crate::generation::Generation;
+use crate::limiter::Limiter;
+use crate::macs::Macs;
+use crate::neighbors::Neighbors;
+use crate::network::{Role, Vlan, VlanIndex};
+use crate::stage;
+use classifier::addr::PortId;
+use classifier::reason::DropReason;
+use classifier::wire::{Packet, link};
+use conntrack::time::Tick;
+use conntrack::{Tracker, config};
+use std::sync::Arc;
+
+/// What is done where a neighbor's MAC is not known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resolve {
+    /// Ask, and let frames wait.
+    Ask,
+    /// Send to the placeholder MAC: a capture rarely holds the ARP and ND that went before.
+    Placeholder,
+}
+
+/// Whose frame it is that goes out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// One that was received.
+    Forwarded,
+    /// Another copy of one that was received.
+    Copy,
+    /// The gateway's own.
+    Own,
+}
+
+/// Frames that are to leave by one port, in order.
+#[derive(Debug, Default)]
+pub struct TxQueue {
+    /// The frames.
+    pub frames: Vec<Frame>,
+    origins: Vec<Origin>,
+}
+
+/// How many frames a queue has room for before it must grow.
+const QUEUE: usize = 4096;
+/// How many fates of waiting frames may be told at once before the list must grow.
+const LATE: usize = 1024;
+
+/// One worker's pipeline with all its state.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) tracker: Tracker,
+    pub(crate) neighbors: Neighbors,
+    pub(crate) macs: Macs,
+    pub(crate) limiter: Limiter,
+    pub(crate) counters: Counters,
+    pub(crate) arena: Arc<Arena>,
+    pub(crate) pool: FramePool,
+    pub(crate) queues: Vec<TxQueue>,
+    pub(crate) late: Vec<(u64, Outcome)>,
+    pub(crate) resolve: Resolve,
+    aged: Tick,
+}
+
+impl Engine {
+    /// An engine with empty tables.
+    ///
+    /// `secret` keys the hash of the flow table: it must not be known to those who send packets.
+    #[must_use]
+    pub fn new(
+        generation: Arc<Generation>,
+        tracking: &config::Config,
+        secret: [u8; 16],
+        arena: Arc<Arena>,
+        pool: FramePool,
+        resolve: Resolve,
+    ) -> Engine {
+        let vlans = generation.network().vlan_count();
+        let ports = generation.network().port_count();
+        let queue = || TxQueue { frames: Vec::with_capacity(QUEUE), origins: Vec::with_capacity(QUEUE) };
+        let mut tracker = Tracker::new(tracking, secret);
+        tracker.reserve_rules(generation.rule_keys());
+        Engine {
+            tracker,
+            neighbors: Neighbors::new(vlans),
+            macs: Macs::new(vlans),
+            limiter: Limiter::new(vlans),
+            counters: Counters::default(),
+            queues: (0..ports).map(|_| queue()).collect(),
+            late: Vec::with_capacity(LATE),
+            generation,
+            arena,
+            pool,
+            resolve,
+            aged: Tick(0),
+        }
+    }
+
+    /// Puts another generation into force. To be called between two batches; it may allocate.
+    ///
+    /// Flows are judged again as their packets come. Where the VLANs or stitches are others than before, neighbors
+    /// and stations are learned anew; where the stitches are, flows begin anew as well, since they name them.
+    pub fn install(&mut self, generation: Arc<Generation>) {
+        self.tracker.reserve_rules(generation.rule_keys());
+        let (old, new) = (self.generation.network(), generation.network());
+        if !old.has_same_stitches(new) {
+            self.tracker.clear();
+        }
+        if !old.has_same_vlans(new) {
+            self.abandon_waiting();
+            self.neighbors = Neighbors::new(new.vlan_count());
+            self.macs = Macs::new(new.vlan_count());
+            self.limiter = Limiter::new(new.vlan_count());
+        }
+        self.generation = generation;
+    }
+
+    /// The generation in force.
+    #[must_use]
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    /// Takes a batch through all stages. Afterwards every lane has its outcome, and the batch holds no frame.
+    pub fn process(&mut self, now: Tick, batch: &mut Batch) {
+        crate::pipeline::run(self, now, batch);
+        for lane in 0..batch.len() {
+            if let Some(frame) = batch.take(lane) {
+                self.pool.give(frame);
+            }
+        }
+        self.counters.received += batch.len() as u64;
+        self.counters.batches += 1;
+        for outcome in &batch.outcomes[..batch.len()] {
+            self.count(outcome);
+        }
+    }
+
+    /// Does what is due at `now` without any packet: timers of flows, neighbors and stations.
+    pub fn tick(&mut self, now: Tick) {
+        const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+        self.tracker.advance(now);
+        stage::resolve::run_timers(self, now);
+        if now.since(self.aged) >= MINUTE {
+            self.aged = now;
+            self.macs.age(now);
+        }
+    }
+
+    /// Gives up on every frame that waits for a neighbor: at the end of a capture, or of the process.
+    pub fn abandon_waiting(&mut self) {
+        while let Some(mut queue) = self.neighbors.abandon() {
+            for waiting in queue.drain(..) {
+                let outcome = Outcome {
+                    verdict: Verdict::Drop,
+                    reason: Some(DropReason::NeighborFailed),
+                    out: crate::batch::Out::Nowhere,
+                    ..waiting.outcome
+                };
+                self.tell_late(waiting.tag, outcome);
+                self.pool.give(waiting.frame);
+            }
+        }
+    }
+
+    /// What the engine has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The flow table.
+    #[must_use]
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// The frames' memory.
+    #[must_use]
+    pub fn arena(&self) -> &Arc<Arena> {
+        &self.arena
+    }
+
+    /// The frames at hand.
+    pub fn pool(&mut self) -> &mut FramePool {
+        &mut self.pool
+    }
+
+    /// Frames that wait for a neighbor.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.neighbors.waiting()
+    }
+
+    /// The fates of frames that had to wait, by the caller's tags, since the last call.
+    pub fn late_outcomes(&mut self) -> std::vec::Drain<'_, (u64, Outcome)> {
+        self.late.drain(..)
+    }
+
+    /// Lets `send` take the frames that are to leave by a port. What it leaves behind found no room: these frames
+    /// are dropped as `tx-full`.
+    pub fn flush(&mut self, port: PortId, send: impl FnOnce(&Arena, &mut FramePool, &mut Vec<Frame>)) {
+        let queue = &mut self.queues[port.index()];
+        if queue.frames.is_empty() {
+            return;
+        }
+        send(&self.arena, &mut self.pool, &mut queue.frames);
+        let left = queue.frames.len();
+        let sent = queue.origins.len() - left;
+        for (at, origin) in queue.origins.drain(..).enumerate() {
+            match (origin, at < sent) {
+                (Origin::Forwarded, true) => {}
+                (Origin::Forwarded, false) => {
+                    self.counters.forwarded -= 1;
+                    self.counters.drop(DropReason::TxFull);
+                }
+                (Origin::Copy, true) => self.counters.copies += 1,
+                (Origin::Copy, false) => self.counters.copies_lost += 1,
+                (Origin::Own, true) => self.counters.answers += 1,
+                (Origin::Own, false) => self.counters.answers_suppressed += 1,
+            }
+        }
+        for frame in queue.frames.drain(..) {
+            self.pool.give(frame);
+        }
+    }
+
+    /// Whether anything is to leave by a port.
+    #[must_use]
+    pub fn has_output(&self, port: PortId) -> bool {
+        !self.queues[port.index()].frames.is_empty()
+    }
+
+    /// Queues a frame.
+    #[inline]
+    pub(crate) fn send(&mut self, port: PortId, frame: Frame, origin: Origin) {
+        let queue = &mut self.queues[port.index()];
+        queue.frames.push(frame);
+        queue.origins.push(origin);
+    }
+
+    /// Makes and queues a frame of the gateway's own, to leave where `vlan` is.
+    pub(crate) fn answer(&mut self, vlan: VlanIndex, write: impl FnOnce(&mut [u8]) -> Option<usize>) {
+        let Some(mut frame) = self.pool.take() else {
+            self.counters.answers_suppressed += 1;
+            return;
+        };
+        match write(self.arena.buffer_mut(&mut frame)) {
+            Some(length) => {
+                self.arena.set_length(&mut frame, length);
+                let port = self.generation.network().vlan(vlan).key.port();
+                self.send(port, frame, Origin::Own);
+            }
+            None => self.pool.give(frame),
+        }
+    }
+
+    /// As [`Engine::answer`], if the rate limit of the VLAN allows it.
+    pub(crate) fn answer_within_limit(
+        &mut self,
+        now: Tick,
+        vlan: VlanIndex,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) {
+        if self.limiter.take(now, vlan) {
+            self.answer(vlan, write);
+        } else {
+            self.counters.answers_suppressed += 1;
+        }
+    }
+
+    /// Tells the fate of a frame that waited.
+    pub(crate) fn tell_late(&mut self, tag: u64, outcome: Outcome) {
+        self.counters.waiting -= 1;
+        self.count(&outcome);
+        self.late.push((tag, outcome));
+    }
+
+    fn count(&mut self, outcome: &Outcome) {
+        match (outcome.verdict, outcome.reason) {
+            (Verdict::Forward, _) => self.counters.forwarded += 1,
+            (Verdict::Local, _) => self.counters.local += 1,
+            (Verdict::Waiting, _) => self.counters.waiting += 1,
+            (Verdict::Drop | Verdict::Reject, Some(reason)) => self.counters.drop(reason),
+            (Verdict::Drop | Verdict::Reject, None) => unreachable!("a drop has a reason"),
+        }
+    }
+}
+
+/// The link header of an answer to a frame: back where it came from, with the tag that it bore.
+pub(crate) fn link_back(vlan: &Vlan, packet: &Packet, frame: &[u8]) -> LinkHeader {
+    LinkHeader {
+        destination: link::source(frame),
+        source: match vlan.role {
+            Role::Routed => vlan.own_mac(),
+            Role::Stitched(_) => link::destination(frame),
+        },
+        tag: (packet.link.tags > 0).then_some(packet.link.control),
+    }
+}

@@ -1,0 +1,61 @@
+//! Token buckets for what the gateway says itself, one per ingress VLAN: nobody can make it a source of floods.
+
+use crate::network::VlanIndex;
+use conntrack::time::Tick;
+
+/// Answers per second and VLAN, in the long run.
+pub const RATE: u64 = 1000;
+/// Answers that may go out at once.
+pub const BURST: u64 = 1000;
+
+const NANOS: u64 = 1_000_000_000;
+const COST: u64 = NANOS / RATE;
+
+/// One bucket, as the moment at which it would be full again (the virtual scheduling form of the leaky bucket,
+/// ITU-T I.371 annex A).
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    full_at: u64,
+}
+
+/// The buckets of a worker.
+#[derive(Clone, Debug)]
+pub struct Limiter {
+    buckets: Vec<Bucket>,
+}
+
+impl Limiter {
+    /// Full buckets for that many VLANs.
+    #[must_use]
+    pub fn new(vlans: usize) -> Self {
+        Limiter { buckets: vec![Bucket::default(); vlans] }
+    }
+
+    /// Takes a token; whether there was one.
+    pub fn take(&mut self, now: Tick, vlan: VlanIndex) -> bool {
+        let Some(bucket) = self.buckets.get_mut(usize::from(vlan.0)) else { return false };
+        let full_at = bucket.full_at.max(now.0) + COST;
+        let is_open = full_at - now.0 <= BURST * COST;
+        if is_open {
+            bucket.full_at = full_at;
+        }
+        is_open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_then_the_rate_holds() {
+        let mut limiter = Limiter::new(2);
+        let start = Tick(5 * NANOS);
+        let at_once = (0..5000).filter(|_| limiter.take(start, VlanIndex(0))).count() as u64;
+        assert_eq!(at_once, BURST);
+        let later = Tick(start.0 + NANOS / 2);
+        let after_half_a_second = (0..5000).filter(|_| limiter.take(later, VlanIndex(0))).count() as u64;
+        assert_eq!(after_half_a_second, RATE / 2);
+        assert!(limiter.take(start, VlanIndex(1)), "another VLAN has a bucket of its own");
+    }
+}

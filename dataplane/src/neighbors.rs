@@ -1,0 +1,305 @@
+//! The neighbor cache (RFC 826, RFC 4861 §5): whose MAC stands behind an address, and what waits to know.
+//!
+//! ```text
+//!            frame to send              answer
+//!   (none) ----------------> asking ----------------> known --(silent for 5 min)--> (none)
+//!                              | three requests, a second apart, no answer
+//!                              v
+//!                            failed --(3 s)--> (none)
+//! ```
+//!
+//! Everything is bounded: a scan of an empty /64 can fill its VLAN's share of questions, and evicts nobody (RFC 6583).
+
+use crate::arena::Frame;
+use crate::batch::Outcome;
+use crate::network::VlanIndex;
+use classifier::addr::{Mac, PortId};
+use conntrack::time::Tick;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Between two requests for one address (RFC 4861 §10, RETRANS_TIMER).
+pub const RETRY: Duration = Duration::from_secs(1);
+/// Requests before an address counts as unreachable (RFC 4861 §10, MAX_MULTICAST_SOLICIT).
+pub const ATTEMPTS: u8 = 3;
+/// How long an address counts as unreachable.
+pub const FAILED_FOR: Duration = Duration::from_secs(3);
+/// How long a MAC is used without word from its owner.
+pub const KNOWN_FOR: Duration = Duration::from_secs(300);
+/// When the owner is asked again, if its MAC is used.
+pub const REFRESH_AFTER: Duration = Duration::from_secs(60);
+/// Frames that may wait for one neighbor.
+pub const WAITING_PER_NEIGHBOR: usize = 16;
+/// Frames that may wait in all.
+pub const WAITING_TOTAL: usize = 512;
+/// Addresses per VLAN that are being asked for, or have failed.
+pub const QUESTIONS_PER_VLAN: u32 = 256;
+/// Neighbors per VLAN that are known.
+pub const KNOWN_PER_VLAN: u32 = 4096;
+
+/// A frame that is ready to go but for its destination MAC.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The frame.
+    pub frame: Frame,
+    /// What the caller calls it.
+    pub tag: u64,
+    /// What its fate is, if the neighbor answers.
+    pub outcome: Outcome,
+    /// The port that it leaves by.
+    pub port: PortId,
+    /// Where it came in.
+    pub ingress: VlanIndex,
+    /// The MAC that it came from.
+    pub source_mac: Mac,
+    /// The tag control information that it came with, if it had a tag.
+    pub ingress_tag: Option<u16>,
+}
+
+#[derive(Debug)]
+enum State {
+    Known { mac: Mac, heard: Tick, asked: Tick },
+    Asking { attempts: u8, next: Tick, queue: VecDeque<Waiting> },
+    Failed { until: Tick },
+}
+
+/// What is known of a neighbor when a frame is to go there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resolution {
+    /// This is its MAC.
+    Known(Mac),
+    /// This is its MAC, but it should be asked again.
+    Stale(Mac),
+    /// It is being asked.
+    Asking,
+    /// Nothing is known: ask.
+    Unknown,
+    /// It does not answer, or there is no room to ask.
+    Failed,
+}
+
+/// What is due for an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// Ask again.
+    Ask,
+    /// Give up: what waits has failed.
+    GiveUp,
+}
+
+/// The neighbor cache of a worker.
+#[derive(Debug)]
+pub struct Neighbors {
+    entries: HashMap<(VlanIndex, IpAddr), State>,
+    known: Vec<u32>,
+    questions: Vec<u32>,
+    /// Every address that is being asked for or has failed, to be visited by [`Neighbors::due`].
+    open: Vec<(VlanIndex, IpAddr)>,
+    spare: Vec<VecDeque<Waiting>>,
+    waiting: usize,
+    swept: Tick,
+}
+
+impl Neighbors {
+    /// An empty cache for that many VLANs.
+    #[must_use]
+    pub fn new(vlans: usize) -> Self {
+        let questions = QUESTIONS_PER_VLAN as usize * vlans.min(64);
+        Neighbors {
+            entries: HashMap::with_capacity(questions + KNOWN_PER_VLAN as usize * vlans.min(64)),
+            known: vec![0; vlans],
+            questions: vec![0; vlans],
+            open: Vec::with_capacity(questions),
+            spare: (0..WAITING_TOTAL / WAITING_PER_NEIGHBOR)
+                .map(|_| VecDeque::with_capacity(WAITING_PER_NEIGHBOR))
+                .collect(),
+            waiting: 0,
+            swept: Tick(0),
+        }
+    }
+
+    /// What is known of the neighbor.
+    #[must_use]
+    pub fn resolve(&self, now: Tick, vlan: VlanIndex, address: IpAddr) -> Resolution {
+        match self.entries.get(&(vlan, address)) {
+            Some(State::Known { mac, heard, asked }) => {
+                let silent = now.since(*heard);
+                if silent >= KNOWN_FOR {
+                    Resolution::Unknown
+                } else if silent >= REFRESH_AFTER && now.since(*asked) >= RETRY {
+                    Resolution::Stale(*mac)
+                } else {
+                    Resolution::Known(*mac)
+                }
+            }
+            Some(State::Asking { .. }) => Resolution::Asking,
+            Some(State::Failed { until }) if now < *until => Resolution::Failed,
+            Some(State::Failed { .. }) => Resolution::Unknown,
+            None => {
+                let has_room = self.questions[usize::from(vlan.0)] < QUESTIONS_PER_VLAN
+                    && self.open.len() < self.open.capacity()
+                    && self.entries.len() < self.entries.capacity();
+                if has_room { Resolution::Unknown } else { Resolution::Failed }
+            }
+        }
+    }
+
+    /// Notes that the owner of a stale MAC was asked.
+    pub fn asked(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr) {
+        if let Some(State::Known { asked, .. }) = self.entries.get_mut(&(vlan, address)) {
+            *asked = now;
+        }
+    }
+
+    /// Begins to ask for an address that [`Neighbors::resolve`] does not know; the caller sends the first request.
+    pub fn ask(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr) {
+        let queue = self.spare.pop().unwrap_or_default();
+        let state = State::Asking { attempts: 1, next: now + RETRY, queue };
+        match self.entries.insert((vlan, address), state) {
+            Some(State::Known { .. }) => self.known[usize::from(vlan.0)] -= 1,
+            // An address that failed is already counted and listed as open.
+            Some(State::Failed { .. } | State::Asking { .. }) => return,
+            None => {}
+        }
+        self.questions[usize::from(vlan.0)] += 1;
+        self.open.push((vlan, address));
+    }
+
+    /// Lets a frame wait for a neighbor that is being asked; gives it back where there is no room.
+    ///
+    /// # Errors
+    /// The frame, where as many wait as may.
+    #[allow(clippy::result_large_err)] // The frame must go somewhere, and a box would be an allocation.
+    pub fn wait(&mut self, vlan: VlanIndex, address: IpAddr, waiting: Waiting) -> Result<(), Waiting> {
+        match self.entries.get_mut(&(vlan, address)) {
+            Some(State::Asking { queue, .. })
+                if queue.len() < WAITING_PER_NEIGHBOR && self.waiting < WAITING_TOTAL =>
+            {
+                queue.push_back(waiting);
+                self.waiting += 1;
+                Ok(())
+            }
+            Some(State::Asking { .. } | State::Known { .. } | State::Failed { .. }) | None => Err(waiting),
+        }
+    }
+
+    /// Whether the address is known or asked for: only then is word that nobody asked for believed.
+    #[must_use]
+    pub fn is_of_interest(&self, vlan: VlanIndex, address: IpAddr) -> bool {
+        matches!(self.entries.get(&(vlan, address)), Some(State::Known { .. } | State::Asking { .. }))
+    }
+
+    /// Notes a neighbor's MAC; gives the frames that waited for it.
+    pub fn learn(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr, mac: Mac) -> VecDeque<Waiting> {
+        let at = usize::from(vlan.0);
+        if let Some(State::Known { mac: known, heard, .. }) = self.entries.get_mut(&(vlan, address)) {
+            *known = mac;
+            *heard = now;
+            return VecDeque::new();
+        }
+        if self.known[at] >= KNOWN_PER_VLAN || self.entries.len() == self.entries.capacity() {
+            return VecDeque::new();
+        }
+        self.known[at] += 1;
+        let old = self.entries.insert((vlan, address), State::Known { mac, heard: now, asked: now });
+        match old {
+            Some(State::Asking { queue, .. }) => {
+                self.close(vlan, address);
+                self.waiting -= queue.len();
+                queue
+            }
+            Some(State::Failed { .. }) => {
+                self.close(vlan, address);
+                VecDeque::new()
+            }
+            Some(State::Known { .. }) | None => VecDeque::new(),
+        }
+    }
+
+    /// Gives an emptied queue back, so that it need not be allocated again.
+    pub fn recycle(&mut self, queue: VecDeque<Waiting>) {
+        if queue.is_empty()
+            && queue.capacity() >= WAITING_PER_NEIGHBOR
+            && self.spare.len() < self.spare.capacity()
+        {
+            self.spare.push(queue);
+        }
+    }
+
+    /// The next address for which something is due, and the frames that waited for it where it failed.
+    pub fn due(&mut self, now: Tick) -> Option<(VlanIndex, IpAddr, Due, VecDeque<Waiting>)> {
+        self.forget(now);
+        let mut at = 0;
+        while at < self.open.len() {
+            let (vlan, address) = self.open[at];
+            match self.entries.get_mut(&(vlan, address)) {
+                Some(State::Asking { attempts, next, queue }) if *next <= now => {
+                    if *attempts < ATTEMPTS {
+                        *attempts += 1;
+                        *next = *next + RETRY;
+                        return Some((vlan, address, Due::Ask, VecDeque::new()));
+                    }
+                    let queue = std::mem::take(queue);
+                    self.waiting -= queue.len();
+                    self.entries.insert((vlan, address), State::Failed { until: now + FAILED_FOR });
+                    return Some((vlan, address, Due::GiveUp, queue));
+                }
+                Some(State::Failed { until }) if *until <= now => {
+                    self.entries.remove(&(vlan, address));
+                    self.close(vlan, address);
+                }
+                Some(State::Asking { .. } | State::Failed { .. } | State::Known { .. }) | None => at += 1,
+            }
+        }
+        None
+    }
+
+    /// Takes out one address that is being asked for, with the frames that wait: the end of a capture or of a process.
+    pub fn abandon(&mut self) -> Option<VecDeque<Waiting>> {
+        for (vlan, address) in &self.open {
+            if let Some(State::Asking { queue, .. }) = self.entries.get_mut(&(*vlan, *address))
+                && !queue.is_empty()
+            {
+                self.waiting -= queue.len();
+                return Some(std::mem::take(queue));
+            }
+        }
+        None
+    }
+
+    /// How many frames wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn close(&mut self, vlan: VlanIndex, address: IpAddr) {
+        self.questions[usize::from(vlan.0)] -= 1;
+        if let Some(at) = self.open.iter().position(|open| *open == (vlan, address)) {
+            self.open.remove(at);
+        }
+    }
+
+    /// Forgets neighbors that are silent for too long, once a minute.
+    fn forget(&mut self, now: Tick) {
+        if now.since(self.swept) < REFRESH_AFTER {
+            return;
+        }
+        self.swept = now;
+        let known = &mut self.known;
+        self.entries.retain(|(vlan, _), state| match state {
+            State::Known { heard, .. } => {
+                let keep = now.since(*heard) < KNOWN_FOR;
+                if !keep {
+                    known[usize::from(vlan.0)] -= 1;
+                }
+                keep
+            }
+            State::Asking { .. } | State::Failed { .. } => true,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

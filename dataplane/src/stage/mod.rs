@@ -1,0 +1,15 @@
+//! The stages of the pipeline, in the order that [`crate::pipeline`] runs them in.
+
+pub(crate) mod parse;
+
+pub(crate) mod admit;
+mod guard;
+pub(crate) mod resolve;
+
+pub(crate) mod route;
+
+mod judge;
+pub(crate) mod track;
+
+pub(crate) mod emit;
+mod rewrite;

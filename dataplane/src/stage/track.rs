@@ -1,0 +1,402 @@
+//! What is the packet to its flow, and may the flow be? `ct-invalid`, the policy's reasons, and the limits.
+
+use super::judge::{self, Answer, Question};
+use super::route::send_error;
+use crate::answer::{IcmpError, reset};
+use crate::batch::{Batch, Egress, FlowRole, Out, Outcome, Verdict};
+use crate::engine::{Engine, link_back};
+use crate::generation::Generation;
+use crate::network::{Role, Vlan};
+use classifier::addr::{Mac, VlanKey};
+use classifier::decision;
+use classifier::reason::DropReason;
+use classifier::wire::{Packet, Transport, link};
+use conntrack::time::Tick;
+use conntrack::{FlowId, FlowView, Opening, Relation, Tracked};
+use std::sync::Arc;
+
+/// One packet on its way through the stage.
+struct Transit<'a> {
+    now: Tick,
+    lane: usize,
+    packet: Packet,
+    frame: &'a [u8],
+    transport: Transport<'a>,
+    ingress: &'a Vlan,
+    egress: Egress,
+}
+
+impl Transit<'_> {
+    /// The frame's source MAC.
+    fn source_mac(&self) -> Mac {
+        link::source(self.frame)
+    }
+
+    /// The frame's destination MAC, where MACs of destinations count.
+    fn destination_mac(&self) -> Option<Mac> {
+        matches!(self.ingress.role, Role::Stitched(_)).then(|| link::destination(self.frame))
+    }
+
+    /// The packet as the policy sees it, in its own direction.
+    fn question(&self) -> Question {
+        Question {
+            source: (self.ingress.key, self.source_mac(), self.packet.source()),
+            destination: self.packet.destination(),
+            destination_mac: self.destination_mac(),
+            protocol: self.packet.protocol,
+            ports: (self.packet.source_port, self.packet.destination_port),
+        }
+    }
+}
+
+pub(crate) fn process(engine: &mut Engine, now: Tick, batch: &mut Batch) {
+    let generation = Arc::clone(&engine.generation);
+    let arena = Arc::clone(&engine.arena);
+    let network = generation.network();
+    for lane in batch.live() {
+        let packet = batch.packets[lane];
+        let path = batch.paths[lane];
+        let ingress = network.vlan(path.ingress);
+        // The frame stays in its lane, but the lane must be written meanwhile: its bytes are only read here.
+        let Some(frame) = batch.lend(lane) else { continue };
+        let bytes = arena.bytes(&frame);
+        let transport = packet.transport(bytes, ingress.domain);
+        let transit = Transit { now, lane, packet, frame: bytes, transport, ingress, egress: path.egress };
+        track(engine, &generation, batch, &transit);
+        batch.restore(lane, frame);
+    }
+}
+
+#[inline]
+fn track(engine: &mut Engine, generation: &Generation, batch: &mut Batch, transit: &Transit<'_>) {
+    let (key, sender) = transit.packet.key(transit.ingress.domain);
+    let tracked = engine.tracker.track(
+        transit.now,
+        &conntrack::Packet {
+            key,
+            sender,
+            vlan: transit.ingress.key,
+            source_mac: transit.source_mac(),
+            transport: transit.transport,
+        },
+    );
+    match tracked {
+        Tracked::Drop(reason) => batch.discard(transit.lane, reason),
+        Tracked::Flow { flow, relation } => follow(engine, generation, batch, transit, flow, relation),
+        Tracked::Related { flow } => relate(engine, generation, batch, transit, flow),
+        Tracked::New(opening) => open(engine, generation, batch, transit, opening),
+    }
+}
+
+/// A packet that may begin a flow.
+fn open(
+    engine: &mut Engine,
+    generation: &Generation,
+    batch: &mut Batch,
+    transit: &Transit<'_>,
+    opening: Opening,
+) {
+    let network = generation.network();
+    let lane = transit.lane;
+    let question = transit.question();
+    let far = judge::egress_key(network, transit.egress);
+    let answer = match far {
+        Some(egress) => judge::ask(generation, &question, egress),
+        None => match judge::ask_flooded(generation, batch, lane, batch.paths[lane].ingress, &question) {
+            Some(answer) => answer,
+            None => return batch.discard(lane, DropReason::CtInvalid),
+        },
+    };
+    if !answer.is_allowed() {
+        if let Some(egress) = far.filter(|_| opening.is_midstream())
+            && reopen(engine, generation, batch, transit, opening, egress)
+        {
+            return;
+        }
+        return deny(engine, generation, batch, transit, &answer);
+    }
+    let terms = judge::terms(generation, &answer.decision, far);
+    let opened = engine.tracker.open(transit.now, opening, terms);
+    conclude(engine, generation, batch, transit, &answer, opened);
+}
+
+/// A flow that is taken up in mid-stream by a packet of its responder: policy may allow it the other way round.
+fn reopen(
+    engine: &mut Engine,
+    generation: &Generation,
+    batch: &mut Batch,
+    transit: &Transit<'_>,
+    opening: Opening,
+    far: VlanKey,
+) -> bool {
+    let far_mac = transit.destination_mac().unwrap_or(Mac::ZERO);
+    let packet = &transit.packet;
+    let question = Question {
+        source: (far, far_mac, packet.destination()),
+        destination: packet.source(),
+        destination_mac: transit.destination_mac().map(|_| transit.source_mac()),
+        protocol: packet.protocol,
+        ports: (packet.destination_port, packet.source_port),
+    };
+    let answer = judge::ask(generation, &question, transit.ingress.key);
+    if answer.is_allowed() {
+        let terms = judge::terms(generation, &answer.decision, Some(transit.ingress.key));
+        let opened = engine.tracker.open(transit.now, opening.reversed(far, far_mac), terms);
+        let own = Answer { classes: (answer.classes.1, answer.classes.0), ..answer };
+        conclude(engine, generation, batch, transit, &own, opened);
+    }
+    answer.is_allowed()
+}
+
+/// Writes the outcome of a packet whose flow the policy lets in.
+fn conclude(
+    engine: &mut Engine,
+    generation: &Generation,
+    batch: &mut Batch,
+    transit: &Transit<'_>,
+    answer: &Answer,
+    opened: Result<FlowId, DropReason>,
+) {
+    let outcome = &mut batch.outcomes[transit.lane];
+    outcome.rule = answer.decision.rule.map(|id| generation.key_of(id));
+    outcome.would = answer.decision.would;
+    outcome.classes = Some(answer.classes);
+    match opened {
+        Ok(_) => {
+            engine.counters.flows += 1;
+            outcome.flow = Some(FlowRole::New);
+            outcome.out = way_out(generation, transit.egress);
+        }
+        Err(reason) => batch.discard(transit.lane, reason),
+    }
+}
+
+/// A packet that the policy does not let begin a flow.
+fn deny(
+    engine: &mut Engine,
+    generation: &Generation,
+    batch: &mut Batch,
+    transit: &Transit<'_>,
+    answer: &Answer,
+) {
+    let is_reject = answer.decision.verdict == decision::Verdict::Reject;
+    let outcome = Outcome {
+        verdict: if is_reject { Verdict::Reject } else { Verdict::Drop },
+        reason: answer.decision.drop_reason(),
+        rule: answer.decision.rule.map(|id| generation.key_of(id)),
+        would: answer.decision.would,
+        flow: None,
+        classes: Some(answer.classes),
+        out: Out::Nowhere,
+    };
+    if is_reject {
+        refuse(engine, generation, batch, transit);
+    }
+    batch.settle(transit.lane, outcome);
+}
+
+/// Tells the sender that its flow is rejected.
+fn refuse(engine: &mut Engine, generation: &Generation, batch: &Batch, transit: &Transit<'_>) {
+    let index = batch.paths[transit.lane].ingress;
+    let packet = &transit.packet;
+    match transit.transport {
+        Transport::Tcp(segment) if packet.fragment.is_none() => {
+            if link::destination(transit.frame).is_group() {
+                return;
+            }
+            let back = link_back(transit.ingress, packet, transit.frame);
+            let refused = (packet.destination(), packet.destination_port);
+            let sender = (packet.source(), packet.source_port);
+            engine
+                .answer_within_limit(transit.now, index, |out| reset(out, &back, refused, sender, &segment));
+        }
+        Transport::Tcp(_) | Transport::Udp | Transport::Icmp(_) | Transport::Sctp(_) | Transport::Other => {
+            let network = generation.network();
+            send_error(engine, network, transit.now, index, packet, transit.frame, IcmpError::Prohibited);
+        }
+    }
+}
+
+/// A packet of a live flow.
+#[inline]
+fn follow(
+    engine: &mut Engine,
+    generation: &Generation,
+    batch: &mut Batch,
+    transit: &Transit<'_>,
+    flow: FlowId,
+    relation: Relation,
+) {
+    let view = engine.tracker.flow(flow);
+    let network = generation.network();
+    let mut egress = transit.egress;
+    let (role, is_settled) = match relation {
+        Relation::Established => {
+            let far = judge::egress_key(network, egress);
+            (FlowRole::Established, far.is_some() && view.responder_vlan == far)
+        }
+        Relation::Reply => {
+            if egress == Egress::Flood
+                && let Some(home) = network.index_of(view.opener_vlan)
+            {
+                egress = Egress::Stitched(home);
+                batch.paths[transit.lane].egress = egress;
+            }
+            (FlowRole::Reply, view.responder_vlan == Some(transit.ingress.key))
+        }
+    };
+    let mut rule = view.rule;
+    if view.epoch != generation.epoch() || !is_settled {
+        match judge_again(engine, generation, batch, transit, flow, &view, relation) {
+            Ok(now) => rule = now,
+            Err(answer) => return revoke(engine, generation, batch, transit, flow, &answer),
+        }
+    }
+    let outcome = &mut batch.outcomes[transit.lane];
+    outcome.rule = rule;
+    outcome.flow = Some(role);
+    outcome.out = way_out(generation, egress);
+}
+
+/// Judges a live flow by the policy in force, in the opener's direction: after a change of policy, or when the
+/// VLAN of its other end becomes known or changes. The rule that lets it live, or the answer that ends it.
+fn judge_again(
+    engine: &mut Engine,
+    generation: &Generation,
+    batch: &mut Batch,
+    transit: &Transit<'_>,
+    flow: FlowId,
+    view: &FlowView,
+    relation: Relation,
+) -> Result<Option<conntrack::RuleKey>, Answer> {
+    let network = generation.network();
+    let far = match relation {
+        Relation::Established => judge::egress_key(network, transit.egress),
+        Relation::Reply => Some(transit.ingress.key),
+    };
+    let question = Question {
+        source: (view.opener_vlan, view.opener_mac, view.key.address(view.opener)),
+        destination: view.key.address(view.opener.other()),
+        destination_mac: match relation {
+            Relation::Established => transit.destination_mac(),
+            Relation::Reply => transit.destination_mac().map(|_| transit.source_mac()),
+        },
+        protocol: view.key.protocol(),
+        ports: view.key.policy_ports(view.opener),
+    };
+    let is_kept = view.rule.is_some_and(|rule| generation.keeps_flows_of(rule));
+    let answer = match far {
+        Some(far) => judge::ask(generation, &question, far),
+        None => match judge::ask_flooded(
+            generation,
+            batch,
+            transit.lane,
+            batch.paths[transit.lane].ingress,
+            &question,
+        ) {
+            Some(answer) => answer,
+            None => return Ok(view.rule),
+        },
+    };
+    if is_kept && view.epoch != generation.epoch() && view.responder_vlan == far {
+        let terms = conntrack::Terms { rule: view.rule, ..judge::terms(generation, &answer.decision, far) };
+        let rule = view.rule.and_then(|key| generation.rule(key));
+        let terms =
+            conntrack::Terms { idle_timeout: rule.and_then(|r| r.idle_timeout), max_flows: None, ..terms };
+        engine.tracker.renew(flow, terms);
+        return Ok(view.rule);
+    }
+    if !answer.is_allowed() {
+        return Err(answer);
+    }
+    let terms = judge::terms(generation, &answer.decision, far);
+    engine.tracker.renew(flow, terms);
+    if let Some(far) = far {
+        engine.tracker.set_responder_vlan(flow, far);
+    }
+    Ok(terms.rule)
+}
+
+/// Ends a flow that the policy in force does not allow.
+fn revoke(
+    engine: &mut Engine,
+    generation: &Generation,
+    batch: &mut Batch,
+    transit: &Transit<'_>,
+    flow: FlowId,
+    answer: &Answer,
+) {
+    engine.tracker.remove(flow);
+    let far = judge::egress_key(generation.network(), transit.egress);
+    let classes = match far {
+        Some(far) => judge::ask(generation, &transit.question(), far).classes,
+        None => answer.classes,
+    };
+    let outcome = Outcome {
+        verdict: Verdict::Drop,
+        reason: Some(DropReason::PolicyChanged),
+        rule: answer.decision.rule.map(|id| generation.key_of(id)),
+        would: answer.decision.would,
+        flow: None,
+        classes: Some(classes),
+        out: Out::Nowhere,
+    };
+    batch.settle(transit.lane, outcome);
+}
+
+/// An ICMP error about a live flow: it goes where the flow's packets come from.
+fn relate(
+    engine: &mut Engine,
+    generation: &Generation,
+    batch: &mut Batch,
+    transit: &Transit<'_>,
+    flow: FlowId,
+) {
+    let view = engine.tracker.flow(flow);
+    let network = generation.network();
+    let mut rule = view.rule;
+    // On a stitch the other end's MAC is not in the error: the flow is judged at its own next packet.
+    if view.epoch != generation.epoch()
+        && transit.ingress.role == Role::Routed
+        && let Some(far) = view.responder_vlan
+    {
+        let question = Question {
+            source: (view.opener_vlan, view.opener_mac, view.key.address(view.opener)),
+            destination: view.key.address(view.opener.other()),
+            destination_mac: None,
+            protocol: view.key.protocol(),
+            ports: view.key.policy_ports(view.opener),
+        };
+        let answer = judge::ask(generation, &question, far);
+        let is_kept = view.rule.is_some_and(|key| generation.keeps_flows_of(key));
+        if !answer.is_allowed() && !is_kept {
+            return revoke(engine, generation, batch, transit, flow, &answer);
+        }
+        if !is_kept {
+            let terms = judge::terms(generation, &answer.decision, Some(far));
+            engine.tracker.renew(flow, terms);
+            rule = terms.rule;
+        }
+    }
+    let mut egress = transit.egress;
+    if egress == Egress::Flood {
+        let is_to_opener = view.key.address(view.opener) == transit.packet.destination();
+        let home = if is_to_opener { Some(view.opener_vlan) } else { view.responder_vlan };
+        if let Some(home) = home.and_then(|key| network.index_of(key)) {
+            egress = Egress::Stitched(home);
+            batch.paths[transit.lane].egress = egress;
+        }
+    }
+    let outcome = &mut batch.outcomes[transit.lane];
+    outcome.rule = rule;
+    outcome.flow = Some(FlowRole::Related);
+    outcome.out = way_out(generation, egress);
+}
+
+#[inline]
+fn way_out(generation: &Generation, egress: Egress) -> Out {
+    match judge::egress_key(generation.network(), egress) {
+        Some(key) => Out::To(key),
+        None => Out::Flooded,
+    }
+}
