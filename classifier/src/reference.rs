@@ -15,6 +15,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Reference<'p> {
     policy: &'p Policy,
+    now: Timestamp,
     /// The rules that have not expired, in the order of evaluation: tiers first, then the order of the files.
     order: Vec<RuleId>,
 }
@@ -23,13 +24,19 @@ impl<'p> Reference<'p> {
     /// The policy as it stands at `now`: a rule that has expired is as if it were not there.
     #[must_use]
     pub fn new(policy: &'p Policy, now: Timestamp) -> Self {
-        Reference { policy, order: evaluation_order(policy, now) }
+        Reference { policy, now, order: evaluation_order(policy, now) }
     }
 
     /// The policy.
     #[must_use]
     pub fn policy(&self) -> &'p Policy {
         self.policy
+    }
+
+    /// The moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// The rules that have not expired, in the order of evaluation.

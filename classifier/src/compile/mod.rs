@@ -113,6 +113,7 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
     };
     Ok(Tables {
         policy: shared,
+        now,
         v4,
         v6,
         place: placed.table,

@@ -47,6 +47,7 @@ pub(crate) const BY_SOURCE_PORT: u32 = 1 << 31;
 #[derive(Clone, Debug)]
 pub struct Tables {
     pub(crate) policy: Arc<Policy>,
+    pub(crate) now: Timestamp,
     pub(crate) v4: V4Table,
     pub(crate) v6: V6Table,
     pub(crate) place: PlaceTable,
@@ -87,6 +88,12 @@ impl Tables {
     #[must_use]
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// The moment that the tables are for: rules that had expired then are left out.
+    #[must_use]
+    pub fn compiled_for(&self) -> Timestamp {
+        self.now
     }
 
     /// The class of a source.
