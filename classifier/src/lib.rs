@@ -11,7 +11,18 @@
 //! - Nothing that parses a frame panics, whatever its bytes.
 
 pub mod addr;
-pub mod flow;
-pub mod policy;
-pub mod reason;
 pub mod wire;
+
+pub mod flow;
+pub mod reason;
+
+pub mod policy;
+
+pub mod decision;
+pub mod endpoint;
+pub mod reference;
+
+pub mod compile;
+pub mod tables;
+
+pub mod analysis;

@@ -236,6 +236,16 @@ impl Policy {
         &self.rules[id.0 as usize]
     }
 
+    /// The segments, for one who tries a change out on a copy and keeps it valid.
+    pub(crate) fn segments_mut(&mut self) -> &mut Vec<Segment> {
+        &mut self.segments
+    }
+
+    /// The rules, for one who tries a change out on a copy and keeps it valid.
+    pub(crate) fn rules_mut(&mut self) -> &mut Vec<Rule> {
+        &mut self.rules
+    }
+
     /// What happens to flows that no rule decides.
     #[must_use]
     pub fn default(&self) -> DefaultAction {

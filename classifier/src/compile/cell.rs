@@ -1,0 +1,161 @@
+//! Rules → cells: which rules meet in which pair of classes.
+
+use super::intern::{Interner, WordHashMap};
+use super::level::Side;
+use super::service::LineBuilder;
+use super::word_map::word_map;
+use super::{CompileError, Limits};
+use crate::policy::{Policy, RuleId};
+use crate::tables::WordMap;
+use crate::tables::group::{Group, Level, Pairs};
+
+/// The two sides of a rule: its sets, `None` for `any`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sides {
+    pub(super) from: Option<u32>,
+    pub(super) to: Option<u32>,
+}
+
+/// How many (pair, rule) entries the rules spread to, at the levels that the sides have now.
+pub(super) fn cost(rules: &[Sides], from: &Side, to: &Side) -> usize {
+    rules.iter().map(|rule| spread_of(rule, from, to)).fold(0, usize::saturating_add)
+}
+
+fn spread_of(rule: &Sides, from: &Side, to: &Side) -> usize {
+    from.spread(rule.from).len().saturating_mul(to.spread(rule.to).len())
+}
+
+/// The rule that spreads most, for the message that says that the limit is passed.
+pub(super) fn widest(rules: &[Sides], from: &Side, to: &Side) -> Option<usize> {
+    (0..rules.len()).max_by_key(|at| spread_of(&rules[*at], from, to))
+}
+
+/// Makes the cells of all groups.
+pub(super) fn pairs(
+    rules: &[Sides],
+    from: &Side,
+    to: &Side,
+    builder: &mut LineBuilder<'_>,
+    limits: &Limits,
+) -> Result<Pairs, CompileError> {
+    let groups = groups(rules, from, to);
+    let mut lists = Interner::new();
+    let mut raw: Vec<Vec<(u64, u32)>> = Vec::new();
+    for (at, group) in groups.iter().enumerate() {
+        let in_group = |rule: &Sides| from.level(rule.from) == group.from && to.level(rule.to) == group.to;
+        let mut entries: Vec<(u64, u32)> = Vec::new();
+        for (rank, rule) in (0u32..).zip(rules).filter(|(_, rule)| in_group(rule)) {
+            for f in from.spread(rule.from) {
+                entries.extend(to.spread(rule.to).iter().map(|t| (Pairs::word(at, *f, *t), rank)));
+            }
+        }
+        entries.sort_unstable();
+        let mut list = Vec::new();
+        let mut cells = Vec::new();
+        for chunk in entries.chunk_by(|a, b| a.0 == b.0) {
+            list.clear();
+            list.extend(chunk.iter().map(|(_, rank)| *rank));
+            cells.push((chunk[0].0, lists.number(&list)));
+        }
+        raw.push(cells);
+    }
+    let maps: Vec<WordMap> = raw.iter().map(|cells| word_map(cells)).collect();
+    let folder = Folder { groups: &groups, maps: &maps, from, to };
+    let everything = (1u32 << groups.len()) - 1;
+    let mut line_of: WordHashMap<(Vec<u32>, bool), u32> = WordHashMap::default();
+    let mut line_of_list: WordHashMap<(Vec<u32>, bool), u32> = WordHashMap::default();
+    let mut cells = Vec::new();
+    for (at, group) in groups.iter().enumerate() {
+        let closed = group.folded == everything;
+        for (word, list) in &raw[at] {
+            let parts = folder.parts(at, *word, *list);
+            let line = match line_of.get(&(parts.clone(), closed)) {
+                Some(line) => *line,
+                None => {
+                    let mut ranks: Vec<u32> =
+                        parts.iter().flat_map(|list| lists.get(*list).iter().copied()).collect();
+                    ranks.sort_unstable();
+                    builder.prune(&mut ranks, closed);
+                    let line = match line_of_list.get(&(ranks.clone(), closed)) {
+                        Some(line) => *line,
+                        None => {
+                            let line = builder.line(&ranks, closed)?;
+                            line_of_list.insert((ranks, closed), line);
+                            line
+                        }
+                    };
+                    line_of.insert((parts, closed), line);
+                    line
+                }
+            };
+            cells.push((*word, line));
+        }
+    }
+    debug_assert!(cells.len() <= limits.pairs);
+    Ok(Pairs { groups, cells: word_map(&cells) })
+}
+
+/// The groups that rules are in, the finer ones first.
+fn groups(rules: &[Sides], from: &Side, to: &Side) -> Vec<Group> {
+    let mut used = [[false; Level::COUNT]; Level::COUNT];
+    for rule in rules {
+        used[from.level(rule.from) as usize][to.level(rule.to) as usize] = true;
+    }
+    let mut groups = Vec::new();
+    for f in Level::ALL {
+        for t in Level::ALL {
+            if used[f as usize][t as usize] {
+                groups.push(Group { from: f, to: t, folded: 0 });
+            }
+        }
+    }
+    groups.sort_by_key(|g| u8::from(g.from != Level::Narrow) + u8::from(g.to != Level::Narrow));
+    for at in 0..groups.len() {
+        let Group { from, to, .. } = groups[at];
+        let folds = |(_, g): &(usize, &Group)| from.refines(g.from) && to.refines(g.to);
+        groups[at].folded = groups.iter().enumerate().filter(folds).map(|(bit, _)| 1 << bit).sum();
+    }
+    groups
+}
+
+/// Finds what coarser groups say of a pair.
+struct Folder<'a> {
+    groups: &'a [Group],
+    /// Lists of ranks by word, by group.
+    maps: &'a [WordMap],
+    from: &'a Side,
+    to: &'a Side,
+}
+
+impl Folder<'_> {
+    /// The lists of all groups that the cell holds.
+    fn parts(&self, at: usize, word: u64, own: u32) -> Vec<u32> {
+        let group = self.groups[at];
+        let (f, t) = Pairs::numbers(word);
+        let mut parts = vec![own];
+        for (other, coarse) in self.groups.iter().enumerate() {
+            if other == at || group.folded & 1 << other == 0 {
+                continue;
+            }
+            let f = self.from.coarsen(f, group.from, coarse.from);
+            let t = self.to.coarsen(t, group.to, coarse.to);
+            if f != 0
+                && t != 0
+                && let Some(list) = self.maps[other].get(Pairs::word(other, f, t))
+            {
+                parts.push(list);
+            }
+        }
+        parts
+    }
+}
+
+/// The sides of the rules, in the order of evaluation.
+pub(super) fn sides(policy: &Policy, order: &[RuleId], atoms: &super::atom::Atoms<'_>) -> Vec<Sides> {
+    let set = |set| atoms.set_of(set).map(|id| id.0);
+    let sides = |id: &RuleId| {
+        let rule = policy.rule(*id);
+        Sides { from: set(&rule.from), to: set(&rule.to) }
+    };
+    order.iter().map(sides).collect()
+}

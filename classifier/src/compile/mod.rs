@@ -1,0 +1,202 @@
+//! From a policy to [`Tables`]: slow, and it allocates; the packet path never comes here.
+//!
+//! ```text
+//! atom        selectors → effects of an address alone, and gates that a VLAN or MAC opens
+//! sweep       ranges → runs of addresses with one set of effects and gates
+//! place       VLANs and MACs folded in: every state that an endpoint can have → classes
+//! membership  class → segments, and the sets that rules name
+//! level       how wide the sides of rules are → groups; each class has a number per level
+//! cell        rules → pairs of numbers → lists of rules
+//! service     list of rules → line of ports, first match resolved → outcomes
+//! ```
+//!
+//! Every step has a limit, so that a policy which entangles all with all is refused and not compiled for
+//! ever. The answer itself is never approximate.
+
+mod atom;
+mod cell;
+mod intern;
+mod level;
+mod limit;
+mod membership;
+mod place;
+mod prefix_map;
+mod service;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod v4;
+mod word_map;
+
+pub use limit::{CompileError, Limits};
+pub(crate) use prefix_map::prefix_map;
+
+use crate::addr::IpRange;
+use crate::policy::{Policy, SegmentId, Timestamp};
+use crate::reference::evaluation_order;
+use crate::tables::group::Class;
+use crate::tables::outcome::{Effect, Ranked};
+use crate::tables::v6::V6Table;
+use crate::tables::{Statistics, Tables};
+use atom::{Atoms, Nesting};
+use cell::Sides;
+use intern::Interner;
+use level::{Sets, Side};
+use membership::{Evaluator, Membership};
+use service::LineBuilder;
+use std::sync::Arc;
+use sweep::{Labelled, merge, sweep};
+
+/// How many rows a set may be in and still be called narrow: tried in turn, until the rules fit.
+const NARROW: [u32; 6] = [1024, 128, 32, 8, 2, 0];
+
+/// Compiles the policy as it stands at `now`.
+pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> Result<Tables, CompileError> {
+    let shared = Arc::clone(&policy);
+    let policy = &*policy;
+    let order = evaluation_order(policy, now);
+    let atoms = Atoms::new(policy, &order);
+    let nesting = Nesting::new(policy, &atoms.sets);
+
+    let mut items = Interner::new();
+    let (v4_ranges, v6_ranges) = by_family(&atoms.ranges);
+    let v4_runs = sweep(&v4_ranges, &mut items, limits)?;
+    let v6_runs = sweep(&v6_ranges, &mut items, limits)?;
+    let placed = place::place(&atoms, &items, limits)?;
+
+    let mut evaluator = Evaluator::new(policy, &atoms, &nesting);
+    let members: Vec<Membership> = placed.effects.iter().map(|e| evaluator.evaluate(e)).collect();
+    let of_class: Vec<Vec<u32>> = members.iter().map(|m| m.sets.clone()).collect();
+
+    let rules = cell::sides(policy, &order, &atoms);
+    let by_place = by_place(&atoms, &nesting);
+    let (from, to) = levels(policy, &order, &rules, &of_class, &by_place, limits)?;
+    let ranked = |id: &crate::policy::RuleId| {
+        let rule = policy.rule(*id);
+        Ranked { rule: *id, tier: rule.tier, effect: Effect::of(rule.mode, rule.action) }
+    };
+    let mut builder = LineBuilder::new(policy, order.iter().map(ranked).collect(), *limits);
+    let pairs = cell::pairs(&rules, &from, &to, &mut builder, limits)?;
+    let built = builder.finish();
+
+    let class = |(at, member): (usize, &Membership)| Class {
+        from: from.numbers_of_class(at),
+        to: to.numbers_of_class(at),
+        softened: u32::from(member.softened),
+    };
+    let classes: Vec<Class> = members.iter().enumerate().map(class).collect();
+    let mut segments: Vec<SegmentId> = Vec::new();
+    let mut segment_ends = Vec::with_capacity(members.len());
+    for member in &members {
+        segments.extend_from_slice(&member.segments);
+        segment_ends.push(u32::try_from(segments.len()).map_err(|_| CompileError::overlap(limits))?);
+    }
+    let v4 = v4::v4_table(&v4_runs);
+    let (starts, values): (Vec<u128>, Vec<u32>) = v6_runs.into_iter().unzip();
+    let v6 = V6Table { starts: starts.into(), values: values.into() };
+    let statistics = Statistics {
+        rules: order.len(),
+        prefixes: v4_ranges.len() + v6_ranges.len(),
+        classes: classes.len(),
+        pairs: pairs.cells.len,
+        groups: pairs.groups.len(),
+        lines: built.lines.spans.len() - 1,
+        source_lines: built.source_lines.spans.len() - 1,
+        outcomes: built.outcomes.outcomes.len(),
+        v4_bytes: v4.bytes(),
+        v6_bytes: v6.bytes(),
+        place_bytes: placed.table.bytes(),
+        class_bytes: classes.len() * (size_of::<Class>() + 4) + segments.len() * 4,
+        pair_bytes: pairs.cells.bytes(),
+        line_bytes: built.lines.bytes() + built.source_lines.bytes(),
+        outcome_bytes: built.outcomes.bytes(),
+    };
+    Ok(Tables {
+        policy: shared,
+        now,
+        v4,
+        v6,
+        place: placed.table,
+        classes,
+        segments,
+        segment_ends,
+        pairs,
+        lines: built.lines,
+        source_lines: built.source_lines,
+        outcomes: built.outcomes,
+        statistics,
+    })
+}
+
+fn by_family(ranges: &[(IpRange, u32)]) -> (Vec<Labelled<u32>>, Vec<Labelled<u128>>) {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for (range, item) in ranges {
+        match *range {
+            IpRange::V4(first, last) => v4.push((first, last, *item)),
+            IpRange::V6(first, last) => v6.push((first, last, *item)),
+        }
+    }
+    (merge(v4), merge(v6))
+}
+
+/// For each set that rules name, whether a VLAN or MAC may decide who is in it.
+fn by_place(atoms: &Atoms<'_>, nesting: &Nesting) -> Vec<bool> {
+    let mut segments = vec![false; nesting.order.len()];
+    let mut sets = vec![false; atoms.sets.len()];
+    let mut mark = |effect, segments: &mut Vec<bool>| match effect {
+        atom::Effect::Member(SegmentId(id)) | atom::Effect::Except(SegmentId(id)) => {
+            segments[id as usize] = true
+        }
+        atom::Effect::Set(set) => sets[set.0 as usize] = true,
+    };
+    for code in atoms.gates.iter().flat_map(|gate| &gate.effects) {
+        mark(atoms.effect(*code), &mut segments);
+    }
+    for id in &nesting.order {
+        if segments[*id as usize] {
+            for effect in &nesting.effects[*id as usize] {
+                mark(*effect, &mut segments);
+            }
+        }
+    }
+    sets
+}
+
+/// Numbers the classes on both sides, so that the rules spread to few pairs.
+fn levels(
+    policy: &Policy,
+    order: &[crate::policy::RuleId],
+    rules: &[Sides],
+    of_class: &[Vec<u32>],
+    by_place: &[bool],
+    limits: &Limits,
+) -> Result<(Side, Side), CompileError> {
+    let mut used = [vec![false; by_place.len()], vec![false; by_place.len()]];
+    for Sides { from, to } in rules {
+        for (used, set) in used.iter_mut().zip([from, to]) {
+            if let Some(set) = set {
+                used[*set as usize] = true;
+            }
+        }
+    }
+    let [from_sets, to_sets] = [&used[0], &used[1]].map(|used| Sets { of_class, used, by_place });
+    let (mut from, mut to) = (Side::new(&from_sets), Side::new(&to_sets));
+    let mut best = (usize::MAX, NARROW[0]);
+    for narrow in NARROW {
+        from.assign(&from_sets, narrow);
+        to.assign(&to_sets, narrow);
+        let cost = cell::cost(rules, &from, &to);
+        if cost <= limits.spread_of_choice {
+            return Ok((from, to));
+        }
+        best = best.min((cost, narrow));
+    }
+    from.assign(&from_sets, best.1);
+    to.assign(&to_sets, best.1);
+    if best.0 > limits.pairs {
+        let widest = cell::widest(rules, &from, &to).expect("where there is no rule there is no cost");
+        let rule = policy.rule(order[widest]).id.clone();
+        return Err(CompileError::Pairs { limit: limits.pairs, needed: best.0, rule });
+    }
+    Ok((from, to))
+}

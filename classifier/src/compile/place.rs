@@ -1,0 +1,253 @@
+//! Folds VLANs and MACs in: address states, and how VLANs and MACs refine them.
+//!
+//! A state is the effects that hold so far, and the gates that wait for a MAC. Only combinations that differ
+//! are spelled out. A VLAN or MAC that means something whatever the address (`vlan:10`) has an entry for
+//! every state; one that is always bound to addresses has entries for the states of these alone, so that a
+//! thousand bound MACs cost a thousand entries.
+
+use super::atom::{Atoms, gates_by_mac};
+use super::intern::{Interner, WordHashMap};
+use super::word_map::word_map;
+use super::{CompileError, Limits};
+use crate::addr::VlanKey;
+use crate::tables::WordMap;
+use crate::tables::place::{PlaceTable, Refinement, Row};
+use std::collections::BTreeMap;
+
+/// What is known of an endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct State {
+    /// Codes of the effects that hold, sorted.
+    effects: Vec<u32>,
+    /// Gates that hold but for their MAC, sorted.
+    waiting: Vec<u32>,
+}
+
+/// All states; the number of one that no MAC refines further is its class.
+struct States {
+    states: Vec<State>,
+    numbers: WordHashMap<State, u32>,
+    limit: usize,
+}
+
+impl States {
+    fn push(&mut self, state: State) -> Result<u32, CompileError> {
+        if self.states.len() >= self.limit {
+            return Err(CompileError::Classes { limit: self.limit });
+        }
+        let number = self.states.len() as u32;
+        self.numbers.entry(state.clone()).or_insert(number);
+        self.states.push(state);
+        Ok(number)
+    }
+
+    fn number(&mut self, mut state: State) -> Result<u32, CompileError> {
+        for list in [&mut state.effects, &mut state.waiting] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        match self.numbers.get(&state) {
+            Some(number) => Ok(*number),
+            None => self.push(state),
+        }
+    }
+}
+
+/// The table under construction.
+struct Builder<'a> {
+    gates: &'a [super::atom::Gate],
+    states: States,
+    cells: usize,
+    limits: &'a Limits,
+}
+
+/// Profiles by VLAN, and what they refine.
+type ByVlan = (Option<Box<[u16]>>, Refinement);
+
+/// What comes out.
+pub(super) struct Placed {
+    /// The look-up table.
+    pub(super) table: PlaceTable,
+    /// The effects that hold in each class, by class.
+    pub(super) effects: Vec<Vec<u32>>,
+}
+
+/// Folds the gates of `atoms` into the states that `items` describe: the items that hold for each state of an
+/// address, by its number.
+pub(super) fn place(atoms: &Atoms<'_>, items: &Interner, limits: &Limits) -> Result<Placed, CompileError> {
+    let states = States { states: Vec::new(), numbers: WordHashMap::default(), limit: limits.classes };
+    let mut builder = Builder { gates: &atoms.gates, states, cells: 0, limits };
+    // Gates whose addresses hold, by state.
+    let mut near: Vec<Vec<u32>> = Vec::with_capacity(items.len());
+    for number in 0..items.len() as u32 {
+        let mut state = State::default();
+        let mut gates = Vec::new();
+        for item in items.get(number) {
+            match atoms.gate_of(*item) {
+                Err(code) => state.effects.push(code),
+                Ok(gate) => gates.push(gate as u32),
+            }
+        }
+        state.waiting = gates.iter().copied().filter(|g| atoms.gates[*g as usize].vlan.is_none()).collect();
+        builder.states.push(state)?;
+        near.push(gates);
+    }
+    let (vlans, by_vlan) = builder.vlans(&near)?;
+    let (macs, by_mac) = builder.macs()?;
+    let effects = builder.states.states.into_iter().map(|state| state.effects).collect();
+    Ok(Placed { table: PlaceTable { vlans, by_vlan, macs, by_mac }, effects })
+}
+
+impl Builder<'_> {
+    fn count_cell(&mut self) -> Result<(), CompileError> {
+        self.cells += 1;
+        if self.cells > self.limits.places {
+            return Err(CompileError::Places { limit: self.limits.places });
+        }
+        Ok(())
+    }
+
+    /// The state with more gates holding: those that ask for a MAC begin to wait for it.
+    fn with_gates(&mut self, state: u32, gates: impl Iterator<Item = u32>) -> Result<u32, CompileError> {
+        let mut refined = self.states.states[state as usize].clone();
+        for gate in gates {
+            let found = &self.gates[gate as usize];
+            if found.macs.is_empty() {
+                refined.effects.extend_from_slice(&found.effects);
+            } else {
+                refined.waiting.push(gate);
+            }
+        }
+        self.states.number(refined)
+    }
+
+    fn vlans(&mut self, near: &[Vec<u32>]) -> Result<ByVlan, CompileError> {
+        // By VLAN: the gates that ask for it whatever the address, and those that ask for addresses too.
+        let mut by_vlan: BTreeMap<VlanKey, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
+        for (at, gate) in (0u32..).zip(self.gates) {
+            if let Some(vlan) = gate.vlan {
+                let (free, bound) = by_vlan.entry(vlan).or_default();
+                if gate.has_addresses { bound.push(at) } else { free.push(at) }
+            }
+        }
+        if by_vlan.is_empty() {
+            return Ok((None, Refinement { rows: Vec::new(), dense: Vec::new(), sparse: word_map(&[]) }));
+        }
+        let mut profiles = vec![0u16; 1 << 16].into_boxed_slice();
+        let mut rows = vec![Row::Sparse];
+        let (mut dense, mut sparse) = (Vec::new(), Vec::new());
+        let mut profile_of_gate: WordHashMap<u32, u16> = WordHashMap::default();
+        let mut known: WordHashMap<Vec<u32>, u16> = WordHashMap::default();
+        for (vlan, (free, bound)) in &by_vlan {
+            // VLANs that nothing is bound to mean the same where their gates effect the same.
+            if bound.is_empty() && free.iter().all(|g| self.gates[*g as usize].macs.is_empty()) {
+                let mut effects: Vec<u32> =
+                    free.iter().flat_map(|g| self.gates[*g as usize].effects.iter().copied()).collect();
+                effects.sort_unstable();
+                effects.dedup();
+                if let Some(profile) = known.get(&effects) {
+                    profiles[vlan.index()] = *profile;
+                    continue;
+                }
+                known.insert(effects, rows.len() as u16);
+            }
+            // At most 65,536 VLANs, of which one with VID 4095 cannot be configured.
+            let profile = u16::try_from(rows.len()).map_err(|_| CompileError::Places { limit: 65_535 })?;
+            profiles[vlan.index()] = profile;
+            profile_of_gate.extend(bound.iter().map(|gate| (*gate, profile)));
+            if free.is_empty() {
+                rows.push(Row::Sparse);
+                continue;
+            }
+            rows.push(Row::Dense(dense.len() as u32));
+            for (state, gates) in (0u32..).zip(near) {
+                self.count_cell()?;
+                let bound = gates.iter().copied().filter(|g| self.gates[*g as usize].vlan == Some(*vlan));
+                let bound: Vec<u32> = bound.collect();
+                dense.push(self.with_gates(state, free.iter().copied().chain(bound))?);
+            }
+        }
+        for (state, gates) in (0u32..).zip(near) {
+            let mut by_profile: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+            for gate in gates {
+                if let Some(profile) = profile_of_gate.get(gate) {
+                    by_profile.entry(*profile).or_default().push(*gate);
+                }
+            }
+            for (profile, gates) in by_profile {
+                if let Row::Sparse = rows[usize::from(profile)] {
+                    self.count_cell()?;
+                    let refined = self.with_gates(state, gates.into_iter())?;
+                    sparse.push((Refinement::word(u32::from(profile), state), refined));
+                }
+            }
+        }
+        Ok((Some(profiles), Refinement { rows, dense, sparse: word_map(&sparse) }))
+    }
+
+    fn macs(&mut self) -> Result<(Option<WordMap>, Refinement), CompileError> {
+        let by_mac = gates_by_mac(self.gates);
+        if by_mac.is_empty() {
+            return Ok((None, Refinement { rows: Vec::new(), dense: Vec::new(), sparse: word_map(&[]) }));
+        }
+        let mut macs: Vec<(u64, Vec<u32>)> = by_mac.into_iter().collect();
+        macs.sort_unstable();
+        let mut known: WordHashMap<Vec<u32>, u32> = WordHashMap::default();
+        let mut entries = Vec::with_capacity(macs.len());
+        // Gates of each profile; those of profile 0 are none.
+        let mut profiles: Vec<Vec<u32>> = vec![Vec::new()];
+        let mut profiles_of_gate: WordHashMap<u32, Vec<u32>> = WordHashMap::default();
+        for (word, gates) in macs {
+            let profile = *known.entry(gates).or_insert_with_key(|gates| {
+                profiles.push(gates.clone());
+                profiles.len() as u32 - 1
+            });
+            entries.push((word, profile));
+        }
+        let before = self.states.states.len() as u32;
+        let mut rows = vec![Row::Sparse];
+        let (mut dense, mut sparse) = (Vec::new(), Vec::new());
+        for (profile, gates) in (0u32..).zip(&profiles).skip(1) {
+            let asks_no_more = |g: &u32| {
+                let gate = &self.gates[*g as usize];
+                gate.vlan.is_none() && !gate.has_addresses
+            };
+            let free: Vec<u32> = gates.iter().copied().filter(asks_no_more).collect();
+            if free.is_empty() {
+                rows.push(Row::Sparse);
+                for gate in gates {
+                    profiles_of_gate.entry(*gate).or_default().push(profile);
+                }
+                continue;
+            }
+            rows.push(Row::Dense(dense.len() as u32));
+            for state in 0..before {
+                self.count_cell()?;
+                dense.push(self.with_mac(state, gates, &free)?);
+            }
+        }
+        for state in 0..before {
+            let waiting = &self.states.states[state as usize].waiting;
+            let mut here: Vec<u32> =
+                waiting.iter().filter_map(|gate| profiles_of_gate.get(gate)).flatten().copied().collect();
+            here.sort_unstable();
+            here.dedup();
+            for profile in here {
+                self.count_cell()?;
+                let refined = self.with_mac(state, &profiles[profile as usize], &[])?;
+                sparse.push((Refinement::word(profile, state), refined));
+            }
+        }
+        Ok((Some(word_map(&entries)), Refinement { rows, dense, sparse: word_map(&sparse) }))
+    }
+
+    /// The state of an endpoint with a MAC: of the MAC's `gates`, those that waited for it hold now, and so
+    /// do the `free` ones.
+    fn with_mac(&mut self, state: u32, gates: &[u32], free: &[u32]) -> Result<u32, CompileError> {
+        let State { mut effects, waiting } = self.states.states[state as usize].clone();
+        for gate in waiting.iter().filter(|g| gates.contains(g)).chain(free) {
+            effects.extend_from_slice(&self.gates[*gate as usize].effects);
+        }
+        self.states.number(State { effects, waiting: Vec::new() })
+    }
+}

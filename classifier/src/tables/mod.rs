@@ -1,0 +1,252 @@
+//! The compiled policy: immutable, and looked up without allocation.
+//!
+//! ```text
+//! address ──► state ──(VLAN, MAC: where the policy speaks of them)──► class
+//! (class, class) ──► cell ──(protocol, ports)──► outcome ──► judgement, decision
+//! ```
+//!
+//! Here is the look-up alone; [`crate::compile`] builds. The layouts are in `v4`, `v6` (address), `place`
+//! (VLAN and MAC), `group` (pairs of classes), `line` (ports) and `outcome` (what it comes to).
+
+pub(crate) mod group;
+pub(crate) mod line;
+pub(crate) mod outcome;
+pub(crate) mod place;
+mod prefix_map;
+mod statistics;
+pub(crate) mod v4;
+pub(crate) mod v6;
+mod word_map;
+
+pub use prefix_map::PrefixMap;
+pub use statistics::Statistics;
+pub(crate) use word_map::WordMap;
+
+use crate::addr::{Mac, VlanKey};
+use crate::compile::{self, CompileError, Limits};
+use crate::decision::{Decision, Judgement};
+use crate::endpoint::{Endpoint, ServicePacket};
+use crate::policy::{Policy, SegmentId, Timestamp};
+use group::{Class, Pairs};
+use line::{Lines, service_key};
+use outcome::Outcomes;
+use place::PlaceTable;
+use std::net::IpAddr;
+use std::sync::Arc;
+use v4::V4Table;
+use v6::V6Table;
+
+/// All endpoints that the policy does not tell apart. Of one [`Tables`], and of no other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ClassId(pub(crate) u32);
+
+/// A value of a cell's line with this bit names a line of source ports instead of an outcome.
+pub(crate) const BY_SOURCE_PORT: u32 = 1 << 31;
+
+/// The compiled policy.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) now: Timestamp,
+    pub(crate) v4: V4Table,
+    pub(crate) v6: V6Table,
+    pub(crate) place: PlaceTable,
+    pub(crate) classes: Vec<Class>,
+    /// Segments of all classes, one class behind the other, each sorted by name.
+    pub(crate) segments: Vec<SegmentId>,
+    /// Where the segments of each class end.
+    pub(crate) segment_ends: Vec<u32>,
+    pub(crate) pairs: Pairs,
+    pub(crate) lines: Lines,
+    pub(crate) source_lines: Lines,
+    pub(crate) outcomes: Outcomes,
+    pub(crate) statistics: Statistics,
+}
+
+impl Tables {
+    /// Compiles the policy as it stands at `now`: rules that have expired are left out.
+    ///
+    /// # Errors
+    /// Where the policy is too entangled to be compiled within the limits.
+    pub fn compile(policy: Arc<Policy>, now: Timestamp) -> Result<Tables, CompileError> {
+        Self::compile_within(policy, now, &Limits::default())
+    }
+
+    /// Compiles the policy within other limits.
+    ///
+    /// # Errors
+    /// Where the policy is too entangled to be compiled within the limits.
+    pub fn compile_within(
+        policy: Arc<Policy>,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> Result<Tables, CompileError> {
+        compile::compile(policy, now, limits)
+    }
+
+    /// The policy that was compiled.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The moment that the tables are for: rules that had expired then are left out.
+    #[must_use]
+    pub fn compiled_for(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The class of a source.
+    #[must_use]
+    #[inline]
+    pub fn source_class(&self, vlan: VlanKey, mac: Mac, address: IpAddr) -> ClassId {
+        self.class(Some(vlan), Some(mac), address)
+    }
+
+    /// The class of an IPv4 source.
+    #[must_use]
+    #[inline]
+    pub fn source_class_v4(&self, vlan: VlanKey, mac: Mac, address: u32) -> ClassId {
+        self.refine(self.v4.get(address), Some(vlan), Some(mac))
+    }
+
+    /// The class of an IPv6 source.
+    #[must_use]
+    #[inline]
+    pub fn source_class_v6(&self, vlan: VlanKey, mac: Mac, address: u128) -> ClassId {
+        self.refine(self.v6.get(address), Some(vlan), Some(mac))
+    }
+
+    /// The class of a destination; on a routed path it has no MAC.
+    #[must_use]
+    #[inline]
+    pub fn destination_class(&self, vlan: VlanKey, mac: Option<Mac>, address: IpAddr) -> ClassId {
+        self.class(Some(vlan), mac, address)
+    }
+
+    /// The class of an IPv4 destination.
+    #[must_use]
+    #[inline]
+    pub fn destination_class_v4(&self, vlan: VlanKey, mac: Option<Mac>, address: u32) -> ClassId {
+        self.refine(self.v4.get(address), Some(vlan), mac)
+    }
+
+    /// The class of an IPv6 destination.
+    #[must_use]
+    #[inline]
+    pub fn destination_class_v6(&self, vlan: VlanKey, mac: Option<Mac>, address: u128) -> ClassId {
+        self.refine(self.v6.get(address), Some(vlan), mac)
+    }
+
+    /// The class of an endpoint, which may lack its VLAN or MAC.
+    #[must_use]
+    pub fn class_of(&self, endpoint: &Endpoint) -> ClassId {
+        self.class(endpoint.vlan, endpoint.mac, endpoint.address)
+    }
+
+    #[inline]
+    fn class(&self, vlan: Option<VlanKey>, mac: Option<Mac>, address: IpAddr) -> ClassId {
+        let state = match address {
+            IpAddr::V4(a) => self.v4.get(a.into()),
+            IpAddr::V6(a) => self.v6.get(a.into()),
+        };
+        self.refine(state, vlan, mac)
+    }
+
+    #[inline]
+    fn refine(&self, state: u32, vlan: Option<VlanKey>, mac: Option<Mac>) -> ClassId {
+        ClassId(self.place.refine(state, vlan, mac))
+    }
+
+    /// What the rules say of a new flow.
+    #[must_use]
+    #[inline]
+    pub fn judge(
+        &self,
+        source: ClassId,
+        destination: ClassId,
+        protocol: u8,
+        source_port: u16,
+        destination_port: u16,
+    ) -> Judgement {
+        let packet = ServicePacket { protocol, source_port, destination_port };
+        match self.outcome(source, destination, packet) {
+            Found::One(number) => self.outcomes.get(number).judgement,
+            Found::Several(judgement) => judgement,
+        }
+    }
+
+    /// What happens to a new flow.
+    #[must_use]
+    #[inline]
+    pub fn decide(
+        &self,
+        source: ClassId,
+        destination: ClassId,
+        protocol: u8,
+        source_port: u16,
+        destination_port: u16,
+    ) -> Decision {
+        let packet = ServicePacket { protocol, source_port, destination_port };
+        let softened = self.classes[destination.0 as usize].softened;
+        match self.outcome(source, destination, packet) {
+            Found::One(number) => self.outcomes.get(number).decisions[(softened & 1) as usize],
+            Found::Several(judgement) => Decision::of(&self.policy, judgement, softened != 0),
+        }
+    }
+
+    #[inline]
+    fn outcome(&self, source: ClassId, destination: ClassId, packet: ServicePacket) -> Found {
+        let (source, destination) = (&self.classes[source.0 as usize], &self.classes[destination.0 as usize]);
+        let (mut found, count) = self.pairs.lines(source, destination);
+        match count {
+            0 => Found::One(0),
+            1 => Found::One(self.in_line(found[0], packet)),
+            _ => {
+                for line in &mut found[..count] {
+                    *line = self.in_line(*line, packet);
+                }
+                Found::Several(self.outcomes.merge(&found[..count]))
+            }
+        }
+    }
+
+    #[inline]
+    fn in_line(&self, line: u32, packet: ServicePacket) -> u32 {
+        let value = self.lines.get(line, service_key(packet.protocol, packet.destination_port));
+        if value & BY_SOURCE_PORT == 0 {
+            value
+        } else {
+            self.source_lines.get(value & !BY_SOURCE_PORT, u32::from(packet.source_port))
+        }
+    }
+
+    /// The segments of a class, sorted by name, without the built-in `any`.
+    #[must_use]
+    pub fn segments_of(&self, class: ClassId) -> &[SegmentId] {
+        let at = class.0 as usize;
+        let start = if at == 0 { 0 } else { self.segment_ends[at - 1] };
+        &self.segments[start as usize..self.segment_ends[at] as usize]
+    }
+
+    /// Whether the default verdict is only recorded towards this class: it is in at least one segment, and
+    /// all of its segments are in monitor mode.
+    #[must_use]
+    pub fn is_softened(&self, class: ClassId) -> bool {
+        self.classes[class.0 as usize].softened != 0
+    }
+
+    /// How large the tables are.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+}
+
+/// The outcome of a packet.
+enum Found {
+    /// The number of an outcome.
+    One(u32),
+    /// Several cells took part.
+    Several(Judgement),
+}

@@ -1,0 +1,50 @@
+//! How large compiled tables are.
+
+/// Counts and bytes, for `show` commands and for those who tune a policy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// Rules that take part: those that have not expired.
+    pub rules: usize,
+    /// Address ranges that the policy names, those that adjoin or overlap within one segment merged.
+    pub prefixes: usize,
+    /// Kinds of endpoints that the policy tells apart.
+    pub classes: usize,
+    /// Pairs of classes with a cell of their own.
+    pub pairs: usize,
+    /// Groups of rules that a look-up may have to visit.
+    pub groups: usize,
+    /// Distinct lists of port boundaries.
+    pub lines: usize,
+    /// Distinct lists of source port boundaries.
+    pub source_lines: usize,
+    /// Distinct outcomes.
+    pub outcomes: usize,
+    /// Bytes of IPv4 address → class.
+    pub v4_bytes: usize,
+    /// Bytes of IPv6 address → class.
+    pub v6_bytes: usize,
+    /// Bytes of VLAN and MAC → class.
+    pub place_bytes: usize,
+    /// Bytes of the classes.
+    pub class_bytes: usize,
+    /// Bytes of (class, class) → cell.
+    pub pair_bytes: usize,
+    /// Bytes of the lines, those of source ports included.
+    pub line_bytes: usize,
+    /// Bytes of the outcomes.
+    pub outcome_bytes: usize,
+}
+
+impl Statistics {
+    /// Bytes of all tables.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.v4_bytes
+            + self.v6_bytes
+            + self.place_bytes
+            + self.class_bytes
+            + self.pair_bytes
+            + self.line_bytes
+            + self.outcome_bytes
+    }
+}
