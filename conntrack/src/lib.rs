@@ -1,6 +1,43 @@
 //! The flow table and the connection tracker: what the gateway remembers.
 //!
-//! This crate is pure: no sockets, no files, no clocks. Time is an argument ([`time::Tick`]).
+//! This crate is pure: no sockets, no files, no clocks. Time is an argument ([`time::Tick`]), and the only
+//! randomness is the secret that [`Tracker::new`] is given.
+//!
+//! Invariants:
+//! - All memory is taken in [`Tracker::new`] and [`Tracker::reserve_rules`]; nothing else allocates.
+//! - A flow whose deadline has passed is never found, whether or not its timer has run.
+//! - A packet that is forwarded without an update creates nothing, extends no timer and changes no state.
+//! - A flow that is established is never evicted.
 
 pub mod config;
 pub mod time;
+
+mod entry;
+mod evict;
+mod hash;
+mod index;
+mod limits;
+mod memory;
+mod moment;
+mod packet;
+mod peers;
+mod plain;
+mod related;
+mod sctp;
+mod state;
+mod statistics;
+mod table;
+mod tcp;
+mod terms;
+mod timeouts;
+mod tracker;
+mod view;
+mod wheel;
+
+pub use packet::{Opening, Packet, Relation, Tracked};
+pub use state::State;
+pub use statistics::Statistics;
+pub use tcp::{BadOptions, TcpOptions};
+pub use terms::{Epoch, RuleKey, Terms};
+pub use tracker::Tracker;
+pub use view::{FlowId, FlowView};

@@ -1,0 +1,206 @@
+//! From a hash to the slot of an entry: two buckets, each one cache line, are all that is ever looked at.
+//!
+//! ```text
+//! bucket (64 bytes)   +---------------------+------------------------+-----+
+//!                     | 10 tags of 16 bits  | 10 slots of 32 bits    | pad |
+//!                     +---------------------+------------------------+-----+
+//!                       0 = empty             index into the entries
+//! ```
+//!
+//! A key may stand in either of two buckets, and the second can be had from the first and the tag alone
+//! (`second = spread(tag) - first`, modulo the number of buckets, which is its own inverse). So when both
+//! are full an occupant is moved to its other bucket without a look at its entry. Buckets are sized for 80 %
+//! load at the table's capacity, where that practically never fails; if it does, the insertion is refused.
+//! The index knows nothing of keys or time.
+
+use crate::memory::{Zeroed, prefetch, zeroed_slice};
+
+const WAYS: usize = 10;
+/// Occupied ways of a bucket at the table's capacity: 80 % of [`WAYS`].
+const LOAD: usize = 8;
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Bucket {
+    tags: [u16; WAYS],
+    slots: [u32; WAYS],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+// SAFETY: two arrays of integers.
+#[allow(unsafe_code)]
+unsafe impl Zeroed for Bucket {}
+
+impl Bucket {
+    #[inline]
+    fn vacancy(&self) -> Option<usize> {
+        self.tags.iter().position(|tag| *tag == 0)
+    }
+
+    fn occupants(&self) -> usize {
+        self.tags.iter().filter(|tag| **tag != 0).count()
+    }
+}
+
+/// The two buckets and the tag of a hash.
+#[derive(Clone, Copy)]
+struct Place {
+    first: usize,
+    second: usize,
+    tag: u16,
+}
+
+/// The index of one table.
+pub(crate) struct Index {
+    buckets: Box<[Bucket]>,
+}
+
+impl Index {
+    /// An index for `capacity` entries.
+    pub(crate) fn new(capacity: usize) -> Index {
+        Index { buckets: zeroed_slice(capacity.div_ceil(LOAD).max(2)) }
+    }
+
+    #[inline]
+    fn place(&self, hash: u64) -> Place {
+        // The low bits make the tag and the high bits the bucket, so that they are independent.
+        let tag = (hash as u16).max(1);
+        let first = scale((hash >> 32) as u32, self.buckets.len());
+        Place { first, second: self.other(first, tag), tag }
+    }
+
+    /// The other bucket of an occupant of `bucket` with this tag.
+    #[inline]
+    fn other(&self, bucket: usize, tag: u16) -> usize {
+        // Fibonacci hashing (Knuth, TAOCP 3, 6.4) spreads the sixteen bits over the word.
+        let spread = scale(u32::from(tag).wrapping_mul(0x9e37_79b1), self.buckets.len());
+        if spread >= bucket { spread - bucket } else { spread + self.buckets.len() - bucket }
+    }
+
+    /// Asks the CPU for both buckets of a hash.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        let place = self.place(hash);
+        prefetch(&self.buckets[place.first]);
+        prefetch(&self.buckets[place.second]);
+    }
+
+    /// The slots whose tag is that of the hash, until `is_it` says yes.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let place = self.place(hash);
+        for bucket in [place.first, place.second] {
+            let bucket = &self.buckets[bucket];
+            for way in 0..WAYS {
+                if bucket.tags[way] == place.tag && is_it(bucket.slots[way]) {
+                    return Some(bucket.slots[way]);
+                }
+            }
+        }
+        None
+    }
+
+    /// Enters a slot. `false`: both buckets are full, and so are those that their occupants could move to.
+    pub(crate) fn insert(&mut self, hash: u64, slot: u32) -> bool {
+        let place = self.place(hash);
+        let emptier = self.buckets[place.second].occupants() < self.buckets[place.first].occupants();
+        let target = if emptier { place.second } else { place.first };
+        let way = self.buckets[target].vacancy().map(|way| (target, way));
+        let way = way.or_else(|| self.make_room(place.first)).or_else(|| self.make_room(place.second));
+        let Some((bucket, way)) = way else { return false };
+        self.buckets[bucket].tags[way] = place.tag;
+        self.buckets[bucket].slots[way] = slot;
+        true
+    }
+
+    /// Moves one occupant of a full bucket to its other bucket.
+    fn make_room(&mut self, bucket: usize) -> Option<(usize, usize)> {
+        for way in 0..WAYS {
+            let tag = self.buckets[bucket].tags[way];
+            let target = self.other(bucket, tag);
+            if let Some(vacancy) = self.buckets[target].vacancy() {
+                self.buckets[target].tags[vacancy] = tag;
+                self.buckets[target].slots[vacancy] = self.buckets[bucket].slots[way];
+                self.buckets[bucket].tags[way] = 0;
+                return Some((bucket, way));
+            }
+        }
+        None
+    }
+
+    /// Takes a slot out.
+    ///
+    /// # Panics
+    /// Where the slot is not there under this hash: index and entries no longer agree.
+    pub(crate) fn remove(&mut self, hash: u64, slot: u32) {
+        let place = self.place(hash);
+        for bucket in [place.first, place.second] {
+            let bucket = &mut self.buckets[bucket];
+            for way in 0..WAYS {
+                if bucket.tags[way] == place.tag && bucket.slots[way] == slot {
+                    bucket.tags[way] = 0;
+                    return;
+                }
+            }
+        }
+        panic!("slot {slot} is not in the index");
+    }
+
+    /// Bytes of memory that the index takes when all of it is used.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.buckets)
+    }
+}
+
+/// Maps 32 random bits evenly to `0..length` (Lemire, "Fast random integer generation in an interval", 2019).
+#[inline]
+fn scale(bits: u32, length: usize) -> usize {
+    ((u64::from(bits) * length as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mixed(n: u64) -> u64 {
+        let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (n ^ (n >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (n >> 32)
+    }
+
+    #[test]
+    fn the_other_bucket_of_the_other_bucket_is_the_first() {
+        let index = Index::new(1000);
+        for n in 0..10_000 {
+            let place = index.place(mixed(n));
+            assert_eq!(index.other(place.second, place.tag), place.first);
+        }
+    }
+
+    #[test]
+    fn an_index_takes_all_that_it_was_sized_for() {
+        for capacity in [1, 8, 100, 12_345, 200_000] {
+            let mut index = Index::new(capacity);
+            for n in 0..capacity {
+                assert!(index.insert(mixed(n as u64), n as u32), "entry {n} of {capacity}");
+            }
+            for n in 0..capacity {
+                assert_eq!(index.find(mixed(n as u64), |slot| slot == n as u32), Some(n as u32));
+            }
+            for n in 0..capacity {
+                index.remove(mixed(n as u64), n as u32);
+                assert_eq!(index.find(mixed(n as u64), |slot| slot == n as u32), None);
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_refuses_what_does_not_fit_and_loses_nothing() {
+        let mut index = Index::new(16);
+        let taken: Vec<u32> = (0..100).filter(|n| index.insert(7 << 32 | 3, *n)).collect();
+        assert_eq!(taken.len(), 2 * WAYS, "one hash fits in two buckets");
+        for slot in taken {
+            assert_eq!(index.find(7 << 32 | 3, |s| s == slot), Some(slot));
+        }
+    }
+}

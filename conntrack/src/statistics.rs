@@ -1,0 +1,30 @@
+//! What the tracker counts.
+
+/// Counters since the tracker was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// Flows that were opened, replaced ones included.
+    pub opened: u64,
+    /// Flows that replaced one that was closing.
+    pub replaced: u64,
+    /// Flows that ended because they were idle.
+    pub expired: u64,
+    /// Closing flows that made room for another.
+    pub evicted_closing: u64,
+    /// Half-open and unreplied flows that made room for another.
+    pub evicted_half_open: u64,
+    /// Flows that ended by [`crate::Tracker::remove`].
+    pub removed: u64,
+    /// Openings that were refused for want of room.
+    pub table_full: u64,
+    /// Openings that were refused because their rule had as many flows as it may have.
+    pub rule_limited: u64,
+    /// Packets that were refused as `ct-invalid`.
+    pub invalid: u64,
+    /// Of these, ICMP errors over the limit of their flow.
+    pub errors_limited: u64,
+    /// Of these, SYNs in live connections over the limit of their flow.
+    pub stray_syns_limited: u64,
+    /// Most flows at once.
+    pub peak: u64,
+}

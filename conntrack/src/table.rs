@@ -1,0 +1,236 @@
+//! The flow table of one address family: entries in fixed places, found by hash and ended by the wheel.
+//!
+//! ```text
+//!  key --hash--> index (2 cache lines) --> entries[slot]   key, deadline, state
+//!                                          notes[slot]     age, place in a list below
+//!                                          wheel[slot]     chain of its tick
+//!                half_open, closing: the slots that may be evicted, in no order
+//! ```
+//!
+//! All of it is reserved at the start and written to only as it is used. IPv4, per entry: 96 bytes, 8 for
+//! the notes, 8 for the wheel, at most 8 for the lists, and 8 for the index at 80 % load. The table does not
+//! know what a packet is, nor what a protocol does.
+
+use crate::entry::{Body, Entry};
+use crate::hash::Address;
+use crate::index::Index;
+use crate::memory::prefetch;
+use crate::moment::Moment;
+use crate::state::Class;
+use crate::time::Tick;
+use crate::wheel::{Wheel, WheelTick};
+use classifier::flow::Key;
+use siphasher::sip::SipHasher13;
+
+/// What is seldom looked at.
+#[derive(Clone, Copy)]
+struct Note {
+    opened: Moment,
+    /// The place in the list of the entry's class.
+    place: u32,
+}
+
+/// The table of one address family.
+pub(crate) struct Table<A> {
+    hasher: SipHasher13,
+    index: Index,
+    entries: Vec<Entry<A>>,
+    notes: Vec<Note>,
+    wheel: Wheel,
+    half_open: Vec<u32>,
+    closing: Vec<u32>,
+    length: usize,
+}
+
+impl<A: Address> Table<A> {
+    /// A table for `capacity` flows.
+    pub(crate) fn new(capacity: usize, secret: [u8; 16]) -> Table<A> {
+        Table {
+            hasher: SipHasher13::new_with_key(&secret),
+            index: Index::new(capacity),
+            entries: Vec::with_capacity(capacity),
+            notes: Vec::with_capacity(capacity),
+            wheel: Wheel::new(capacity),
+            half_open: Vec::with_capacity(capacity),
+            closing: Vec::with_capacity(capacity),
+            length: 0,
+        }
+    }
+
+    /// Entries, expired ones that no timer has met yet included.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Asks the CPU for the index's lines of a key.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: &Key<A>) {
+        self.index.prefetch(A::hash(&self.hasher, key));
+    }
+
+    /// Asks the CPU for the entry of a key; its index lines should have come by now.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, key: &Key<A>) {
+        let entries = &self.entries;
+        self.index.find(A::hash(&self.hasher, key), |slot| {
+            let entry = &entries[slot as usize];
+            prefetch(&entry.key);
+            prefetch(&entry.body.peers);
+            false
+        });
+    }
+
+    /// The slot of a key, whether or not its flow has expired.
+    #[inline]
+    pub(crate) fn find(&self, key: &Key<A>) -> Option<u32> {
+        let entries = &self.entries;
+        self.index.find(A::hash(&self.hasher, key), |slot| entries[slot as usize].key == *key)
+    }
+
+    /// An entry.
+    #[inline]
+    pub(crate) fn entry(&self, slot: u32) -> &Entry<A> {
+        &self.entries[slot as usize]
+    }
+
+    /// An entry's body, to change. Afterwards [`Table::rearm`] or [`Table::reclassify`] may be due.
+    #[inline]
+    pub(crate) fn body_mut(&mut self, slot: u32) -> &mut Body {
+        &mut self.entries[slot as usize].body
+    }
+
+    /// When an entry was opened.
+    pub(crate) fn opened(&self, slot: u32) -> Moment {
+        self.notes[slot as usize].opened
+    }
+
+    /// Enters a flow, which must not be there, and sets its timer. `None`: there is no room.
+    pub(crate) fn insert(&mut self, now: Tick, key: Key<A>, body: Body) -> Option<u32> {
+        let slot = self.wheel.take_slot()?;
+        if !self.index.insert(A::hash(&self.hasher, &key), slot) {
+            self.wheel.give_back(slot);
+            return None;
+        }
+        let entry = Entry { key, body };
+        let note = Note { opened: Moment::of(now), place: 0 };
+        if slot as usize == self.entries.len() {
+            self.entries.push(entry);
+            self.notes.push(note);
+        } else {
+            self.entries[slot as usize] = entry;
+            self.notes[slot as usize] = note;
+        }
+        self.length += 1;
+        self.enlist(slot, body.class());
+        self.arm(now, slot);
+        Some(slot)
+    }
+
+    /// Ends a flow.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.wheel.unset(slot);
+        self.release(slot);
+    }
+
+    /// Gives back the place of an entry that is off the wheel.
+    fn release(&mut self, slot: u32) {
+        let Entry { key, body } = self.entries[slot as usize];
+        self.index.remove(A::hash(&self.hasher, &key), slot);
+        self.delist(slot, body.class());
+        self.wheel.give_back(slot);
+        self.length -= 1;
+    }
+
+    /// Sets the timer of an entry that is off the wheel.
+    fn arm(&mut self, now: Tick, slot: u32) {
+        let body = &mut self.entries[slot as usize].body;
+        let tick = WheelTick::of_deadline(now, body.deadline.from(Moment::of(now)));
+        body.scheduled = self.wheel.set(slot, tick).short();
+    }
+
+    /// Changes when an entry ends. The wheel is touched only where it would come too late.
+    #[inline]
+    pub(crate) fn rearm(&mut self, now: Tick, slot: u32, deadline: Moment) {
+        let body = &mut self.entries[slot as usize].body;
+        let is_nearer = deadline.is_before(body.deadline);
+        body.deadline = deadline;
+        if is_nearer {
+            let tick = WheelTick::of_deadline(now, deadline.from(Moment::of(now)));
+            if tick.short().is_before(body.scheduled) {
+                self.wheel.unset(slot);
+                self.arm(now, slot);
+            }
+        }
+    }
+
+    /// Moves an entry from the list of its old class to that of its new one.
+    pub(crate) fn reclassify(&mut self, slot: u32, old: Class) {
+        let new = self.entries[slot as usize].body.class();
+        if new != old {
+            self.delist(slot, old);
+            self.enlist(slot, new);
+        }
+    }
+
+    fn list_mut(&mut self, class: Class) -> Option<&mut Vec<u32>> {
+        match class {
+            Class::Closing => Some(&mut self.closing),
+            Class::HalfOpen => Some(&mut self.half_open),
+            Class::Settled => None,
+        }
+    }
+
+    fn enlist(&mut self, slot: u32, class: Class) {
+        let Some(list) = self.list_mut(class) else { return };
+        let place = list.len() as u32;
+        list.push(slot);
+        self.notes[slot as usize].place = place;
+    }
+
+    fn delist(&mut self, slot: u32, class: Class) {
+        let place = self.notes[slot as usize].place;
+        let Some(list) = self.list_mut(class) else { return };
+        let gone = list.swap_remove(place as usize);
+        assert_eq!(gone, slot, "an entry knows its place in its list");
+        if let Some(moved) = list.get(place as usize).copied() {
+            self.notes[moved as usize].place = place;
+        }
+    }
+
+    /// The slots of closing flows, in no order.
+    pub(crate) fn closing(&self) -> &[u32] {
+        &self.closing
+    }
+
+    /// The slots of half-open and unreplied flows, in no order.
+    pub(crate) fn half_open(&self) -> &[u32] {
+        &self.half_open
+    }
+
+    /// Ends what has expired by `now`, and hands each to `gone`. `all`: everything has.
+    pub(crate) fn sweep(&mut self, now: Tick, all: bool, mut gone: impl FnMut(&Body)) {
+        let moment = Moment::of(now);
+        while let Some(mut due) = self.wheel.turn(WheelTick::of(now)) {
+            while let Some(slot) = self.wheel.next_due(&mut due) {
+                let body = self.entries[slot as usize].body;
+                if all || body.deadline.has_come(moment) {
+                    gone(&body);
+                    self.release(slot);
+                } else {
+                    self.arm(now, slot);
+                }
+            }
+        }
+    }
+
+    /// The slots in use.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
+        (0..self.wheel.touched() as u32).filter(|slot| self.wheel.is_used(*slot))
+    }
+
+    /// Bytes of memory that a full table takes up.
+    pub(crate) fn bytes(&self, capacity: usize) -> usize {
+        let per_slot = size_of::<Entry<A>>() + size_of::<Note>() + Wheel::BYTES_PER_SLOT + size_of::<u32>();
+        capacity * per_slot + self.index.bytes()
+    }
+}

@@ -1,0 +1,248 @@
+//! TCP, tracked strictly: TRACKING.md §1.2 to §1.5.
+//!
+//! ```text
+//!            SYN            SYN-ACK           ACK                 FIN
+//!   none ---------> SS ---------------> SR ---------> ES --------------------> FW --ACK--> CW
+//!    |               \--SYN of both--> S2 -/^          |                        \--FIN--> LA --ACK--> TW
+//!    |                                                 |
+//!    +--ACK, with `pickup`-----------------------------+      RST: CL
+//! ```
+//!
+//! Which cell a segment falls in is [`transition`]'s, where the whole table stands; SYN and SYN-ACK are
+//! [`handshake`]'s, RST is [`reset`]'s, whether sequence numbers fit is [`window`]'s, and connections that were
+//! taken up in mid-stream are [`midstream`]'s. This file runs a segment through them. Checksums, header lengths
+//! and timestamps are not looked at here.
+
+mod handshake;
+mod midstream;
+mod options;
+mod reset;
+mod sequence;
+mod transition;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use options::{BadOptions, TcpOptions};
+
+use crate::entry::Body;
+use crate::moment::{Moment, Span};
+use crate::packet::{Opening, Packet};
+use crate::peers::{ACKED, ALT_CHALLENGE, ALT_VALID, FIN, LIBERAL, STRAYED, Side, UNACKED};
+use crate::state::State;
+use crate::time::Tick;
+use crate::tracker::{Rules, Step};
+use classifier::reason::DropReason;
+use classifier::wire::{TcpSegment, protocol};
+use sequence::{after, lies_in};
+use transition::{Cell, Event};
+use window::{Extent, Fit};
+
+/// After so many repetitions of a segment without an answer the timer is shortened (§1.4).
+const MOST_REPEATS: u16 = 3;
+
+/// What a segment of no known flow begins.
+pub(crate) fn open(
+    rules: &Rules,
+    now: Tick,
+    packet: &Packet<'_>,
+    segment: &TcpSegment<'_>,
+) -> Result<Opening, DropReason> {
+    match Event::of(segment.flags) {
+        Event::Syn => handshake::open(packet, segment),
+        Event::Ack if rules.picks_up(now) => Ok(midstream::open(packet, segment)),
+        Event::Ack | Event::SynAck | Event::Fin | Event::Rst => Err(DropReason::CtInvalid),
+    }
+}
+
+/// The first timeout of a flow of any protocol. A TCP connection in mid-stream has to prove itself first.
+pub(crate) fn opening_span(rules: &Rules, ip_protocol: u8, body: &Body) -> Span {
+    let idle = rules.spans.idle(ip_protocol, body);
+    if ip_protocol == protocol::TCP {
+        shortened(rules, body).map_or(idle, |most| idle.min(most))
+    } else {
+        idle
+    }
+}
+
+/// A segment of a known flow.
+pub(crate) fn step(
+    rules: &Rules,
+    now: Moment,
+    body: &mut Body,
+    side: Side,
+    packet: &Packet<'_>,
+    segment: &TcpSegment<'_>,
+) -> Step {
+    let event = Event::of(segment.flags);
+    match transition::cell(side, event, body.state()) {
+        Cell::Drop => Step::INVALID,
+        Cell::Hold => Step::Hold,
+        Cell::Go(next) => advance(rules, body, side, event, next, segment),
+        Cell::New => handshake::open(packet, segment).map_or_else(Step::Drop, Step::Replace),
+        Cell::SynAgain => handshake::syn_again(now, body, segment),
+        Cell::StraySyn => handshake::stray_syn(now, body, segment),
+        Cell::SynOfBoth => handshake::syn_of_both(rules, body, side, segment),
+        Cell::Answer => handshake::answer(body, segment),
+        Cell::AnswerAgain => handshake::answer_again(body, side, segment),
+        Cell::StrayAnswer => handshake::stray_answer(body, segment),
+        Cell::AnswerOfBoth => handshake::answer_of_both(body, side, segment),
+        Cell::Challenge => {
+            if segment.payload_length == 0 {
+                Step::Hold
+            } else {
+                Step::INVALID
+            }
+        }
+        Cell::Reset => reset::step(rules, body, side, segment),
+    }
+}
+
+/// An ACK or FIN that may move the connection to `next`, if it fits the windows.
+fn advance(
+    rules: &Rules,
+    body: &mut Body,
+    side: Side,
+    event: Event,
+    next: State,
+    segment: &TcpSegment<'_>,
+) -> Step {
+    if body.peers.has(side, LIBERAL) {
+        midstream::meet(body, side, segment);
+    }
+    let extent = Extent::of(&body.peers, side, segment);
+    match window::fit(&body.peers, side, &extent) {
+        Fit::Outside if event == Event::Fin => stray_end(rules, body, side),
+        Fit::Outside => Step::INVALID,
+        Fit::Stale => Step::Hold,
+        Fit::Overshoot => {
+            window::overshoot(&mut body.peers, side, &extent);
+            Step::Hold
+        }
+        Fit::Inside if moves_nothing(body, side, event, &extent, segment) => Step::Hold,
+        Fit::Inside => {
+            window::update(&mut body.peers, side, &extent);
+            settle(body, side, event, next);
+            if event == Event::Ack {
+                count_repeats(body, side, &extent, segment.window);
+            }
+            Step::Update { at_most: shortened(rules, body) }
+        }
+    }
+}
+
+/// Segments that fit, and yet tell nothing: a FIN inside old data, a FIN sent again (note 9), and the
+/// challenge ACK that answers a stray SYN (note 3).
+fn moves_nothing(
+    body: &mut Body,
+    side: Side,
+    event: Event,
+    extent: &Extent,
+    segment: &TcpSegment<'_>,
+) -> bool {
+    let sender = body.peers.side(side);
+    match event {
+        Event::Fin => {
+            let is_sent_again = body.peers.has(side, FIN) && extent.end == sender.end;
+            is_sent_again || after(sender.end, extent.end)
+        }
+        Event::Ack => {
+            let is_expected = side == Side::Responder && body.peers.alt_flags & ALT_CHALLENGE != 0;
+            let is_challenge =
+                is_expected && segment.payload_length == 0 && segment.acknowledgment == sender.max_ack;
+            if is_challenge {
+                body.peers.alt_flags &= !ALT_CHALLENGE;
+            }
+            is_challenge
+        }
+        Event::Syn | Event::SynAck | Event::Rst => false,
+    }
+}
+
+/// Moves the state by a segment that fits.
+fn settle(body: &mut Body, side: Side, event: Event, next: State) {
+    let old = body.state();
+    let next = match event {
+        Event::Fin => transition::after_fin(old, next, body.peers.has(side, FIN)),
+        Event::Ack | Event::Syn | Event::SynAck | Event::Rst => next,
+    };
+    if event == Event::Fin {
+        body.peers.set(side, FIN);
+    }
+    body.peers.clear(Side::Opener, STRAYED);
+    body.peers.clear(Side::Responder, STRAYED);
+    body.set_state(next);
+    settle_handshake(body);
+}
+
+/// Once both sides have acknowledged, the connection is assured; where both sent a SYN, it is established.
+fn settle_handshake(body: &mut Body) {
+    let both = body.peers.flags[0] & body.peers.flags[1];
+    let liberal = (body.peers.flags[0] | body.peers.flags[1]) & LIBERAL;
+    if both & ACKED == 0 || liberal != 0 {
+        return;
+    }
+    body.set_assured(true);
+    if body.state() == State::SynReceived && body.is_simultaneous() {
+        body.set_state(State::Established);
+    }
+}
+
+/// Remembers a segment well enough to know it again, and counts how often it came.
+fn count_repeats(body: &mut Body, side: Side, extent: &Extent, window: u16) {
+    let mut digest = extent.sequence.wrapping_mul(0x9e37_79b1) ^ extent.end;
+    digest = digest.wrapping_mul(0x85eb_ca6b) ^ extent.ack;
+    digest = digest.wrapping_mul(0xc2b2_ae35) ^ u32::from(window) ^ (side as u32) << 31;
+    let digest = (digest.wrapping_mul(0x9e37_79b1) >> 16) as u16 & !3;
+    let repeats = body.peers.repeats & 3;
+    let is_same = body.peers.repeats & !3 == digest;
+    body.peers.repeats = if is_same { digest | (repeats + 1).min(MOST_REPEATS) } else { digest };
+}
+
+/// The longest that the timer may be, where something is wrong: data that is not acknowledged, a segment that
+/// is repeated, or a connection in mid-stream that has not proved itself.
+fn shortened(rules: &Rules, body: &Body) -> Option<Span> {
+    let is_unacknowledged = (body.peers.flags[0] | body.peers.flags[1]) & UNACKED != 0;
+    let is_repeated = body.peers.repeats & 3 >= MOST_REPEATS;
+    let is_unproved = body.state() == State::Established && !body.is_assured();
+    (is_unacknowledged || is_repeated || is_unproved).then_some(rules.spans.unacknowledged)
+}
+
+/// A FIN or RST out of the window. Where the other side's last was too, both are at odds with what is known
+/// here, and the flow shall not stay for hours; one alone shortens nothing, or anyone could (T21).
+fn stray_end(rules: &Rules, body: &mut Body, side: Side) -> Step {
+    if !body.is_assured() {
+        return Step::INVALID;
+    }
+    if body.peers.has(side.other(), STRAYED) {
+        return Step::DropAndShorten(rules.spans.unacknowledged);
+    }
+    body.peers.set(side, STRAYED);
+    Step::INVALID
+}
+
+/// Whether a sequence number that an ICMP error quotes is one that `sender` may have in flight:
+/// from what its peer has acknowledged, less a window, to what it has sent (RFC 5927 §4.1).
+pub(crate) fn is_in_flight(body: &Body, sender: Side, sequence: u32) -> bool {
+    let peers = &body.peers;
+    let (snd, rcv) = (peers.side(sender), peers.side(sender.other()));
+    if peers.has(sender, LIBERAL) {
+        return true;
+    }
+    if snd.max_window == 0 {
+        return false;
+    }
+    let first = if peers.has(sender.other(), ACKED) {
+        rcv.max_ack.wrapping_sub(rcv.max_window)
+    } else if peers.has(sender, ACKED) {
+        // A SYN-ACK that is not acknowledged yet, and data behind it: no more than a window.
+        snd.end.wrapping_sub(rcv.max_window).wrapping_sub(1)
+    } else {
+        snd.max_ack
+    };
+    let is_of_alt = sender == Side::Opener
+        && peers.alt_flags & ALT_VALID != 0
+        && lies_in(sequence, peers.alt.sequence, handshake::alt_end(peers));
+    lies_in(sequence, first, snd.end) || is_of_alt
+}

@@ -1,0 +1,92 @@
+//! RST: TRACKING.md §1.3b, after RFC 5961 §3.
+//!
+//! An RST ends a connection only where its sequence number is exactly the one that the receiver waits for, as
+//! far as can be known here. In the window but not exact it is let through, for the receiver to challenge, and
+//! changes nothing; elsewhere it is dropped. So a blind sweep closes nothing but with its one exact hit.
+
+use super::handshake::alt_end;
+use super::sequence::before;
+use super::stray_end;
+use super::window::{self, Extent, Fit};
+use crate::entry::Body;
+use crate::peers::{ACKED, ALT_VALID, Peers, Side};
+use crate::state::State;
+use crate::tracker::{Rules, Step};
+use classifier::wire::TcpSegment;
+
+/// An RST of a known flow.
+pub(super) fn step(rules: &Rules, body: &mut Body, side: Side, segment: &TcpSegment<'_>) -> Step {
+    match body.state() {
+        State::SynSent => refuse(body, side, segment),
+        State::SimultaneousSyn => refuse_both(body, side, segment),
+        // RFC 1337: a reset must not assassinate TIME-WAIT.
+        State::TimeWait => Step::Hold,
+        State::CloseWait | State::LastAck | State::Closed => close(rules, body, side, segment, false),
+        State::SynReceived | State::Established | State::FinWait => close(rules, body, side, segment, true),
+        State::OneWay
+        | State::TwoWay
+        | State::SctpInit
+        | State::SctpEchoed
+        | State::SctpEstablished
+        | State::SctpShutdown
+        | State::SctpClosed => unreachable!("a TCP flow has a state of TCP"),
+    }
+}
+
+/// SS: the responder's RST must acknowledge a SYN of the opener. The opener's own answers a challenge ACK of
+/// an old incarnation, and bears that one's sequence number.
+fn refuse(body: &Body, side: Side, segment: &TcpSegment<'_>) -> Step {
+    let peers = &body.peers;
+    let ack = segment.acknowledgment;
+    let is_of_first = ack == peers.side(Side::Opener).end;
+    let is_of_alt = peers.alt_flags & ALT_VALID != 0 && ack == alt_end(peers);
+    match side {
+        Side::Opener => Step::Hold,
+        Side::Responder if segment.flags.ack() && (is_of_first || is_of_alt) => Step::End,
+        Side::Responder => Step::INVALID,
+    }
+}
+
+/// S2: either side's RST must acknowledge the other's SYN, or follow its own.
+fn refuse_both(body: &Body, side: Side, segment: &TcpSegment<'_>) -> Step {
+    let acknowledges = segment.flags.ack() && segment.acknowledgment == body.peers.side(side.other()).end;
+    if acknowledges || segment.sequence == body.peers.side(side).end { Step::End } else { Step::INVALID }
+}
+
+/// From SR on. `must_be_exact`: not so once both sides are about to close.
+fn close(rules: &Rules, body: &mut Body, side: Side, segment: &TcpSegment<'_>, must_be_exact: bool) -> Step {
+    if body.peers.side(side).max_window == 0 {
+        // Taken up in mid-stream, and this side was not heard yet: nothing says where it stands.
+        return Step::Hold;
+    }
+    let extent = Extent::of(&body.peers, side, segment);
+    let fit = window::fit(&body.peers, side, &extent);
+    let is_old = is_before_acknowledged(&body.peers, side, segment.sequence) && must_be_exact;
+    let is_stale = fit == Fit::Stale && is_below(&body.peers, side, &extent);
+    if is_old || is_stale || matches!(fit, Fit::Outside | Fit::Overshoot) {
+        return stray_end(rules, body, side);
+    }
+    let may_close = is_exact(&body.peers, side, segment.sequence) || !must_be_exact;
+    // In CL the timer runs out, however many RSTs follow.
+    if fit == Fit::Stale || !may_close || body.state() == State::Closed {
+        return Step::Hold;
+    }
+    body.set_state(State::Closed);
+    Step::Update { at_most: None }
+}
+
+/// Whether the sequence number is the next that the sender would use, or the one that its peer waits for.
+fn is_exact(peers: &Peers, side: Side, sequence: u32) -> bool {
+    let waits = peers.has(side.other(), ACKED) && sequence == peers.side(side.other()).max_ack;
+    waits || sequence == peers.side(side).end
+}
+
+fn is_before_acknowledged(peers: &Peers, side: Side, sequence: u32) -> bool {
+    peers.has(side.other(), ACKED) && before(sequence, peers.side(side.other()).max_ack)
+}
+
+/// Whether rule II fails.
+fn is_below(peers: &Peers, side: Side, extent: &Extent) -> bool {
+    let lowest = peers.side(side).end.wrapping_sub(peers.side(side.other()).max_window);
+    before(extent.end, lowest)
+}

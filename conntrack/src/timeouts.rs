@@ -1,0 +1,92 @@
+//! The configured timeouts, as the packet path uses them.
+
+use crate::config::Timeouts;
+use crate::entry::Body;
+use crate::moment::Span;
+use crate::state::State;
+use classifier::wire::protocol;
+
+/// [`Timeouts`] in milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Spans {
+    /// By [`State`], for the states that have one timeout whatever the protocol.
+    by_state: [Span; 16],
+    /// TCP data that stays unacknowledged.
+    pub(crate) unacknowledged: Span,
+    udp: Span,
+    udp_stream: Span,
+    icmp: Span,
+    gre: Span,
+    esp: Span,
+    other: Span,
+}
+
+impl Spans {
+    /// Converts the configuration.
+    pub(crate) fn new(timeouts: &Timeouts) -> Spans {
+        let by_state = State::ALL.map(|state| {
+            Span::of(match state {
+                State::SynSent | State::SimultaneousSyn => timeouts.tcp_syn_sent,
+                State::SynReceived => timeouts.tcp_syn_recv,
+                State::Established => timeouts.tcp_established,
+                State::FinWait => timeouts.tcp_fin_wait,
+                State::CloseWait => timeouts.tcp_close_wait,
+                State::LastAck => timeouts.tcp_last_ack,
+                State::TimeWait => timeouts.tcp_time_wait,
+                State::Closed => timeouts.tcp_close,
+                State::OneWay | State::TwoWay => timeouts.other,
+                State::SctpInit | State::SctpEchoed | State::SctpShutdown => timeouts.sctp_setup,
+                State::SctpEstablished => timeouts.sctp_established,
+                State::SctpClosed => timeouts.sctp_close,
+            })
+        });
+        Spans {
+            by_state,
+            unacknowledged: Span::of(timeouts.tcp_unacknowledged),
+            udp: Span::of(timeouts.udp),
+            udp_stream: Span::of(timeouts.udp_stream),
+            icmp: Span::of(timeouts.icmp),
+            gre: Span::of(timeouts.gre),
+            esp: Span::of(timeouts.esp),
+            other: Span::of(timeouts.other),
+        }
+    }
+
+    /// How long a flow of this protocol may be idle in the state that it is in. The rule's `idle_timeout`
+    /// replaces the timeout of the settled states alone.
+    pub(crate) fn idle(&self, ip_protocol: u8, body: &Body) -> Span {
+        let state = body.state();
+        match state {
+            State::Established | State::SctpEstablished => {
+                body.idle_timeout().unwrap_or(self.by_state[state as usize])
+            }
+            State::TwoWay => body.idle_timeout().unwrap_or(match ip_protocol {
+                protocol::UDP => self.udp_stream,
+                _ => self.one_way(ip_protocol),
+            }),
+            State::OneWay => self.one_way(ip_protocol),
+            State::SynSent
+            | State::SimultaneousSyn
+            | State::SynReceived
+            | State::FinWait
+            | State::CloseWait
+            | State::LastAck
+            | State::TimeWait
+            | State::Closed
+            | State::SctpInit
+            | State::SctpEchoed
+            | State::SctpShutdown
+            | State::SctpClosed => self.by_state[state as usize],
+        }
+    }
+
+    fn one_way(&self, ip_protocol: u8) -> Span {
+        match ip_protocol {
+            protocol::UDP => self.udp,
+            protocol::ICMP | protocol::ICMPV6 => self.icmp,
+            protocol::GRE => self.gre,
+            protocol::ESP => self.esp,
+            _ => self.other,
+        }
+    }
+}
