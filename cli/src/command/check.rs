@@ -1,7 +1,8 @@
 //! `bulkhead check`: is the gateway file valid, and do its tests hold?
 
 use super::{Outcome, Output};
-use crate::config::{self, Configuration, LoadError};
+use crate::config::judge::LinearJudge;
+use crate::config::{self, Configuration, LoadError, testing};
 use crate::diagnostic::{Report, Severity, Style};
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,7 +25,11 @@ impl Check {
     pub(super) fn run(self) -> Outcome {
         let path = self.file.or(self.config).expect("the parser wants one of the two");
         let (summary, report) = match config::load(&path) {
-            Ok(configuration) => (Some(summary(&configuration)), configuration.warnings.clone()),
+            Ok(configuration) => {
+                let judge = LinearJudge::new(&configuration.policy, config::now());
+                let failures = testing::run(&configuration, &judge);
+                (Some(summary(&configuration)), configuration.warnings.merged(failures))
+            }
             Err(LoadError::Invalid(report)) => (None, report),
             Err(LoadError::Unreadable(error)) => {
                 eprintln!("error: {}: {error}", path.display());

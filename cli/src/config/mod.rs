@@ -11,6 +11,7 @@
 mod format;
 mod include;
 mod json_schema;
+pub mod judge;
 mod keys;
 mod lower;
 mod merge;
@@ -174,8 +175,14 @@ impl std::error::Error for LoadError {}
 /// # Errors
 /// The file can't be read, or there is at least one error in it or in what it includes.
 pub fn load(path: &Path) -> Result<Configuration, LoadError> {
+    load_at(path, now())
+}
+
+/// The system's clock.
+#[must_use]
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    load_at(path, Timestamp(i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)))
+    Timestamp(i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
 }
 
 /// As [`load`], at this time.

@@ -2,7 +2,9 @@
 
 use super::{Diagnostic, Report, Severity};
 use crate::config::source::{SourceFile, Sources, Span};
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{
+    Annotation, AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str,
+};
 use std::io::IsTerminal;
 use std::ops::Range;
 
@@ -56,10 +58,10 @@ fn group<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Group<'a> {
         .id(diagnostic.code.name())
         .elements(snippets(sources, diagnostic));
     for note in &diagnostic.notes {
-        group = group.element(Level::NOTE.message(note.as_str()));
+        group = group.element(Level::NOTE.message(normalize_untrusted_str(note)));
     }
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(help.as_str()));
+        group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
     }
     group
 }
@@ -96,10 +98,10 @@ fn snippet<'a>(file: &'a SourceFile, marks: &[Mark<'a>]) -> Snippet<'a, Annotati
     let end = file.line_start(file.line_index(last) + 1).max(last);
     let annotations = marks.iter().zip(&ranges).map(|((_, kind, label), range)| {
         let annotation = kind.span(range.start - start..range.end - start);
-        if label.is_empty() { annotation } else { annotation.label(*label) }
+        if label.is_empty() { annotation } else { annotation.label(normalize_untrusted_str(label)) }
     });
     Snippet::source(&file.text()[start..end])
-        .path(file.path().display().to_string())
+        .path(normalize_untrusted_str(&file.path().display().to_string()))
         .line_start(first_line + 1)
         .annotations(annotations)
 }
