@@ -1,1 +1,12 @@
-//! placeholder
+//! The `bulkhead` program: everything that a person touches.
+//!
+//! Input as written becomes input as meant in [`config`]; what is wrong with it is a
+//! [`diagnostic::Diagnostic`]; [`command`] has one file for each word that the program understands.
+//!
+//! Invariants:
+//! - A [`config::Configuration`] exists only where its files have no error.
+//! - All errors of all files are reported in one run, in the order of the files.
+
+pub mod command;
+pub mod config;
+pub mod diagnostic;

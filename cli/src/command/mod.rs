@@ -1,0 +1,66 @@
+//! The command line: one file for each command, and the exit codes that they share.
+
+mod check;
+mod schema;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// A microsegmentation gateway.
+#[derive(Parser, Debug)]
+#[command(name = "bulkhead", version, about, propagate_version = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Every word that the program understands.
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Check a gateway file and all that it includes, and run its tests.
+    Check(check::Check),
+    /// Print the JSON Schema of the gateway file, for editors.
+    Schema(schema::Schema),
+}
+
+impl CommandLine {
+    /// Runs the command.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            Command::Check(check) => check.run(),
+            Command::Schema(schema) => schema.run(),
+        };
+        outcome.into()
+    }
+}
+
+/// How a command ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It did what it was asked to.
+    Success,
+    /// It did, and the answer is no: the file is invalid, the packet is denied.
+    Negative,
+    /// It could not: bad usage, or a file that can't be read.
+    Failure,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        match outcome {
+            Outcome::Success => ExitCode::SUCCESS,
+            Outcome::Negative => ExitCode::from(1),
+            Outcome::Failure => ExitCode::from(2),
+        }
+    }
+}
+
+/// What `-o` asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}

@@ -1,0 +1,239 @@
+//! From the text of the gateway file to a checked configuration.
+//!
+//! ```text
+//! files --include--> trees --merge--> one tree --shape--> known keys and types --lower--> Configuration
+//! ```
+//!
+//! Each stage adds its diagnostics and goes on with what it understood, so that one run reports all there
+//! is to report. A [`Configuration`] comes out only where there was no error. Running `[[test]]`s is
+//! [`testing`]'s business, since it needs someone to judge packets.
+
+mod format;
+mod include;
+mod json_schema;
+pub mod judge;
+mod keys;
+mod lower;
+mod merge;
+mod near;
+mod shape;
+pub mod source;
+pub mod testing;
+mod tree;
+
+pub use json_schema::json_schema;
+
+use crate::diagnostic::{Code, Diagnostic, Report};
+use classifier::addr::{Mac, VlanKey};
+use classifier::policy::{Action, EndpointSet, Policy, RuleId, Service, Timestamp};
+use dataplane::topology::Topology;
+use source::{Sources, Span};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A gateway file and all that it includes, checked, with every reference resolved.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// Ports, VLANs, routes.
+    pub topology: Topology,
+    /// Segments, tiers, rules.
+    pub policy: Arc<Policy>,
+    /// How flows are tracked.
+    pub conntrack: conntrack::config::Config,
+    /// `[[test]]`, in the order of the files.
+    pub tests: Vec<PolicyTest>,
+    /// `[[invariant]]`, in the order of the files.
+    pub invariants: Vec<Invariant>,
+    /// How the file writes each VLAN: by its name where it has one, and as `port.id`.
+    pub vlan_names: BTreeMap<String, VlanKey>,
+    /// Where each rule stands: an index is a [`RuleId`].
+    pub rule_spans: Vec<Span>,
+    /// Warnings and notes; none is an error.
+    pub warnings: Report,
+}
+
+impl Configuration {
+    /// The files that the configuration was read from.
+    #[must_use]
+    pub fn sources(&self) -> &Arc<Sources> {
+        self.warnings.sources()
+    }
+
+    /// The VLAN that a reference names: `port.id`, or its name.
+    #[must_use]
+    pub fn vlan(&self, reference: &str) -> Option<VlanKey> {
+        self.vlan_names.get(reference).copied()
+    }
+
+    /// The rule of that id.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<RuleId> {
+        let index = self.policy.rules().iter().position(|rule| rule.id == id)?;
+        Some(RuleId(u32::try_from(index).expect("fewer than 2^32 rules")))
+    }
+}
+
+/// One end of a `[[test]]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TestEndpoint {
+    /// The VLAN that the address is on.
+    pub vlan: VlanKey,
+    /// The address.
+    pub address: IpAddr,
+    /// The MAC that a `[[binding]]` or `[[neighbor]]` gives to the address there.
+    pub mac: Option<Mac>,
+}
+
+/// What a test or an invariant expects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expectation {
+    /// All packets are let in.
+    Allow,
+    /// None is let in.
+    Deny,
+    /// All are rejected.
+    Reject,
+}
+
+impl Expectation {
+    /// The word that the file uses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Expectation::Allow => "allow",
+            Expectation::Deny => "deny",
+            Expectation::Reject => "reject",
+        }
+    }
+}
+
+/// One `[[test]]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicyTest {
+    /// Unique name.
+    pub name: String,
+    /// The opener of the flow.
+    pub from: TestEndpoint,
+    /// The other end.
+    pub to: TestEndpoint,
+    /// The packets; at least one.
+    pub services: Vec<Service>,
+    /// What the policy must say.
+    pub expect: Expectation,
+    /// The rule that must decide.
+    pub rule: Option<RuleId>,
+    /// Where `expect` stands, or the test where it doesn't.
+    pub span: Span,
+}
+
+/// One `[[invariant]]`. It is checked for its references, and nothing proves it yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Invariant {
+    /// Unique name.
+    pub name: String,
+    /// Sources.
+    pub from: EndpointSet,
+    /// But not these.
+    pub except_from: Vec<classifier::policy::Member>,
+    /// Destinations.
+    pub to: EndpointSet,
+    /// But not these.
+    pub except_to: Vec<classifier::policy::Member>,
+    /// The packets; at least one.
+    pub services: Vec<Service>,
+    /// What the policy must say of all of them.
+    pub expect: Expectation,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The gateway file itself can't be read.
+    Unreadable(std::io::Error),
+    /// At least one error.
+    Invalid(Report),
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LoadError::Unreadable(error) => write!(f, "the gateway file can't be read: {error}"),
+            LoadError::Invalid(report) => f.write_str(&report.render(crate::diagnostic::Style::Plain)),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Reads a gateway file and all that it includes. The system's clock tells which rules have expired.
+///
+/// # Errors
+/// The file can't be read, or there is at least one error in it or in what it includes.
+pub fn load(path: &Path) -> Result<Configuration, LoadError> {
+    load_at(path, now())
+}
+
+/// The system's clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
+}
+
+/// As [`load`], at this time.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_at(path: &Path, now: Timestamp) -> Result<Configuration, LoadError> {
+    let mut diagnostics = Vec::new();
+    let read = include::read(path, &mut diagnostics).map_err(LoadError::Unreadable)?;
+    let sources = Arc::new(read.sources);
+    for tree in &read.trees {
+        shape::check(tree, &mut diagnostics);
+    }
+    let root = merge::merge(read.trees, &mut diagnostics);
+    let lowered = lower::lower(&root, &sources, now, &mut diagnostics);
+    if diagnostics.iter().any(|d| d.code == Code::Syntax) {
+        without_echoes(&sources, &mut diagnostics);
+    }
+    let report = Report::new(Arc::clone(&sources), diagnostics);
+    match lowered {
+        Some(lowered) if !report.has_errors() => Ok(Configuration {
+            topology: lowered.topology,
+            policy: Arc::new(lowered.policy),
+            conntrack: lowered.conntrack,
+            tests: lowered.tests,
+            invariants: lowered.invariants,
+            vlan_names: lowered.vlan_names,
+            rule_spans: lowered.rule_spans,
+            warnings: report,
+        }),
+        Some(_) | None => Err(LoadError::Invalid(report)),
+    }
+}
+
+/// Takes out what may only be said because the parser lost something: all that is about absence, and all
+/// that stands on the line of a syntax error.
+fn without_echoes(sources: &Sources, diagnostics: &mut Vec<Diagnostic>) {
+    let line = |span: Span| (span.file, sources.file(span.file).line_index(span.start as usize));
+    let broken: std::collections::HashSet<_> =
+        diagnostics.iter().filter(|d| d.code == Code::Syntax).map(|d| line(d.span)).collect();
+    diagnostics
+        .retain(|d| d.code == Code::Syntax || !(d.code.is_about_absence() || broken.contains(&line(d.span))));
+}
+
+/// The word that a file uses for an action.
+#[must_use]
+pub const fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+        Action::Reject => "reject",
+        Action::Pass => "pass",
+    }
+}
