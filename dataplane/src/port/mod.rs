@@ -1,5 +1,8 @@
 //! Where frames come from and go to.
 
+pub mod capture;
+pub mod memory;
+
 use crate::arena::{Arena, Frame, FramePool};
 use std::os::fd::RawFd;
 

@@ -1,0 +1,84 @@
+# Bulkhead, from a clean machine: `make run` shows it, `make test` checks it. `make help` lists the rest.
+#
+# A Rust toolchain is all that must be there before; what else is missing, and can be installed, is.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# cc to m4: libxdp and libbpf are compiled in. The last three are run: by the tests and the demo, to lay wires
+# between network namespaces and to ping over them.
+PACKAGES := gcc libc6-dev make pkg-config clang m4 libelf-dev zlib1g-dev iproute2 ethtool iputils-ping
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PROGRAM := $(TARGET)/release/bulkhead
+PERF := $(TARGET)/release/bulkhead-perf
+SAMPLE := configs/samples/three-tier.pcap
+
+# rustup's folder, which a login shell has in its path and others may not.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: help run replay test check build bench install packages toolchain
+.DEFAULT_GOAL := help
+
+help: ## List what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS='	' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+run: build ## Show the gateway at work: between three network namespaces as root, else on a sample capture
+	@if [ "$$(id -u)" -eq 0 ]; then \
+		exec $(PROGRAM) demo; \
+	else \
+		echo "make run: the live demo needs root for its network namespaces; here is a replay instead"; \
+		$(PROGRAM) replay -c configs/three-tier.toml --in trunk0=$(SAMPLE) --verdicts -; \
+	fi
+
+replay: build ## Judge the sample capture, a line per frame; needs no rights
+	@$(PROGRAM) replay -c configs/three-tier.toml --in trunk0=$(SAMPLE) --verdicts -
+
+test: check ## All checks: format, lints, every test (those with namespaces as root), a short benchmark
+	$(CARGO) test --workspace --locked
+	$(CARGO) build --workspace --release --locked
+	$(PERF) engine --flows 1000 --rules 100 --size 64 --seconds 1 --json
+
+check: packages toolchain ## Format and lints, and licences where cargo-deny is installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check; fi
+
+build: packages toolchain ## Build the programs into target/release
+	$(CARGO) build --workspace --release --locked
+
+bench: build ## Measure the engine: frames from memory, one core
+	$(PERF) engine --flows 10000 --rules 1000 --size 64 --seconds 5
+	$(PERF) engine --flows 1000000 --rules 1000 --size 64 --seconds 5
+	$(PERF) engine --flows 10000 --rules 100000 --size 64 --seconds 5
+
+install: build ## Install into PREFIX (/usr/local): the program, its manual pages and completions
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/bulkhead
+	$(PROGRAM) man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(PROGRAM) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bulkhead
+	$(PROGRAM) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bulkhead
+	$(PROGRAM) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bulkhead.fish
+
+packages:
+	@command -v dpkg-query >/dev/null || { \
+		echo "make: not a Debian system; what the build needs is called there: $(PACKAGES)"; exit 0; }; \
+	missing=; for package in $(PACKAGES); do \
+		dpkg-query -W -f='$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed \
+			|| missing="$$missing $$package"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" -ne 0 ]; then \
+		echo "make: packages are missing; as root: apt-get install$$missing" >&2; exit 1; \
+	fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -q update && apt-get -qy --no-install-recommends install $$missing
+
+toolchain:
+	@command -v $(CARGO) >/dev/null || { \
+		echo "make: there is no cargo: install a Rust toolchain with rustup, then come back" >&2; exit 1; }
+	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 \
+		|| rustup component add rustfmt clippy
