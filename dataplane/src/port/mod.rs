@@ -1,5 +1,7 @@
 //! Where frames come from and go to.
 
+pub mod xdp;
+
 use crate::arena::{Arena, Frame, FramePool};
 use std::os::fd::RawFd;
 
