@@ -111,6 +111,12 @@ impl Arena {
         unsafe { Arena::new(base, layout, Box::new(memory)) }
     }
 
+    /// What tells this arena from any other of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Where the chunks lie.
     #[must_use]
     pub fn layout(&self) -> Layout {
@@ -161,6 +167,33 @@ impl Arena {
     pub fn set_length(&self, frame: &mut Frame, length: usize) {
         assert!(length <= self.layout.capacity, "a frame of {length} bytes does not fit its chunk");
         frame.length = length as u32;
+    }
+
+    /// Gives the chunk to somebody who names it by its number alone (a kernel's ring), and forgets the handle.
+    ///
+    /// # Panics
+    /// Where the frame is of another arena.
+    #[must_use = "the number is the only thing left of the frame"]
+    #[inline]
+    pub fn lend(&self, frame: Frame) -> u32 {
+        assert!(frame.arena == self.id, "the frame is of another arena");
+        frame.index
+    }
+
+    /// The handle of a chunk that was lent and has come back with a frame of `length` bytes in it.
+    ///
+    /// # Safety
+    /// The chunk must have been given to [`Arena::lend`] of this arena, be redeemed once per loan, and its
+    /// borrower must not touch it any more.
+    ///
+    /// # Panics
+    /// Where the arena has no such chunk, or the length is more than a chunk holds.
+    #[must_use]
+    #[inline]
+    pub unsafe fn redeem(&self, index: u32, length: usize) -> Frame {
+        assert!(index < self.layout.count, "the arena has no chunk {index}");
+        assert!(length <= self.layout.capacity, "a frame of {length} bytes does not fit its chunk");
+        Frame { arena: self.id, index, length: length as u32 }
     }
 
     /// Asks the processor to fetch the frame's first cache line.

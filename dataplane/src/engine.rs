@@ -1,7 +1,7 @@
 //! One worker's pipeline with all its state. No clock, no socket: time is an argument, frames come in batches
 //! and leave through queues.
 
-use crate::answer::LinkHeader;
+use crate::answer::{LARGEST, LinkHeader};
 use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, Outcome, Verdict};
 use crate::counters::Counters;
@@ -52,7 +52,6 @@ const QUEUE: usize = 4096;
 const LATE: usize = 1024;
 
 /// One worker's pipeline with all its state.
-#[derive(Debug)]
 pub struct Engine {
     pub(crate) generation: Arc<Generation>,
     pub(crate) tracker: Tracker,
@@ -71,6 +70,9 @@ pub struct Engine {
 impl Engine {
     /// An engine with empty tables.
     ///
+    /// # Panics
+    /// Where the chunks of the arena are smaller than [`LARGEST`].
+    ///
     /// `secret` keys the hash of the flow table: it must not be known to those who send packets.
     #[must_use]
     pub fn new(
@@ -81,6 +83,7 @@ impl Engine {
         pool: FramePool,
         resolve: Resolve,
     ) -> Engine {
+        assert!(arena.layout().capacity >= LARGEST, "a chunk must hold the gateway's own answers");
         let vlans = generation.network().vlan_count();
         let ports = generation.network().port_count();
         let queue = || TxQueue { frames: Vec::with_capacity(QUEUE), origins: Vec::with_capacity(QUEUE) };
@@ -110,7 +113,10 @@ impl Engine {
         self.tracker.reserve_rules(generation.rule_keys());
         let (old, new) = (self.generation.network(), generation.network());
         if !old.has_same_stitches(new) {
-            self.tracker.clear();
+            let flows: Vec<_> = self.tracker.flows().collect();
+            for flow in flows {
+                self.tracker.remove(flow);
+            }
         }
         if !old.has_same_vlans(new) {
             self.abandon_waiting();

@@ -18,7 +18,7 @@ pub mod port;
 pub mod generation;
 pub mod network;
 
-mod answer;
+pub mod answer;
 mod limiter;
 mod macs;
 mod neighbors;

@@ -4,9 +4,9 @@ use crate::network::VlanIndex;
 use conntrack::time::Tick;
 
 /// Answers per second and VLAN, in the long run.
-pub const RATE: u64 = 1000;
+pub(crate) const RATE: u64 = 1000;
 /// Answers that may go out at once.
-pub const BURST: u64 = 1000;
+pub(crate) const BURST: u64 = 1000;
 
 const NANOS: u64 = 1_000_000_000;
 const COST: u64 = NANOS / RATE;
@@ -20,19 +20,19 @@ struct Bucket {
 
 /// The buckets of a worker.
 #[derive(Clone, Debug)]
-pub struct Limiter {
+pub(crate) struct Limiter {
     buckets: Vec<Bucket>,
 }
 
 impl Limiter {
     /// Full buckets for that many VLANs.
     #[must_use]
-    pub fn new(vlans: usize) -> Self {
+    pub(crate) fn new(vlans: usize) -> Self {
         Limiter { buckets: vec![Bucket::default(); vlans] }
     }
 
     /// Takes a token; whether there was one.
-    pub fn take(&mut self, now: Tick, vlan: VlanIndex) -> bool {
+    pub(crate) fn take(&mut self, now: Tick, vlan: VlanIndex) -> bool {
         let Some(bucket) = self.buckets.get_mut(usize::from(vlan.0)) else { return false };
         let full_at = bucket.full_at.max(now.0) + COST;
         let is_open = full_at - now.0 <= BURST * COST;

@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// How long a station is remembered (IEEE 802.1Q table 8-6).
-pub const AGEING: Duration = Duration::from_secs(300);
+pub(crate) const AGEING: Duration = Duration::from_secs(300);
 /// A station that turns up in another VLAN sooner than this is not believed.
-pub const MOVE_HOLD: Duration = Duration::from_secs(1);
+pub(crate) const MOVE_HOLD: Duration = Duration::from_secs(1);
 /// Stations that are remembered per VLAN.
-pub const QUOTA: u32 = 4096;
+pub(crate) const QUOTA: u32 = 4096;
 
 #[derive(Clone, Copy, Debug)]
 struct Station {
@@ -23,7 +23,7 @@ struct Station {
 
 /// What seeing a station comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sighting {
+pub(crate) enum Sighting {
     /// Its place is known now.
     Noted,
     /// The VLAN's quota is used up.
@@ -34,7 +34,7 @@ pub enum Sighting {
 
 /// The stations of all stitches.
 #[derive(Debug)]
-pub struct Macs {
+pub(crate) struct Macs {
     stations: HashMap<(u16, Mac), Station>,
     used: Vec<u32>,
 }
@@ -42,19 +42,13 @@ pub struct Macs {
 impl Macs {
     /// An empty table for that many VLANs.
     #[must_use]
-    pub fn new(vlans: usize) -> Self {
+    pub(crate) fn new(vlans: usize) -> Self {
         let most = QUOTA as usize * vlans.min(256);
         Macs { stations: HashMap::with_capacity(most), used: vec![0; vlans] }
     }
 
-    /// Whether the station was seen in another VLAN of the stitch less than [`MOVE_HOLD`] ago.
-    #[must_use]
-    pub fn contradicts(&self, now: Tick, stitch: u16, mac: Mac, vlan: VlanIndex) -> bool {
-        self.stations.get(&(stitch, mac)).is_some_and(|s| s.vlan != vlan && now.since(s.seen) < MOVE_HOLD)
-    }
-
     /// Notes that a frame from the station came in on the VLAN.
-    pub fn see(&mut self, now: Tick, stitch: u16, mac: Mac, vlan: VlanIndex) -> Sighting {
+    pub(crate) fn see(&mut self, now: Tick, stitch: u16, mac: Mac, vlan: VlanIndex) -> Sighting {
         if let Some(station) = self.stations.get_mut(&(stitch, mac)) {
             if station.vlan == vlan {
                 station.seen = now;
@@ -82,13 +76,13 @@ impl Macs {
 
     /// The VLAN where the station was last seen, if that is not too long ago.
     #[must_use]
-    pub fn find(&self, now: Tick, stitch: u16, mac: Mac) -> Option<VlanIndex> {
+    pub(crate) fn find(&self, now: Tick, stitch: u16, mac: Mac) -> Option<VlanIndex> {
         let station = self.stations.get(&(stitch, mac))?;
         (now.since(station.seen) < AGEING).then_some(station.vlan)
     }
 
     /// Forgets what is too old. Walks the whole table: once a minute will do.
-    pub fn age(&mut self, now: Tick) {
+    pub(crate) fn age(&mut self, now: Tick) {
         let used = &mut self.used;
         self.stations.retain(|_, station| {
             let keep = now.since(station.seen) < AGEING;
@@ -97,18 +91,6 @@ impl Macs {
             }
             keep
         });
-    }
-
-    /// How many stations are remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.stations.len()
-    }
-
-    /// Whether none is remembered.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.stations.is_empty()
     }
 }
 
@@ -128,7 +110,6 @@ mod tests {
     fn a_station_moves_only_after_it_was_silent_for_a_second() {
         let mut macs = Macs::new(2);
         assert_eq!(macs.see(at(0), 0, A, V1), Sighting::Noted);
-        assert!(macs.contradicts(at(999), 0, A, V2));
         assert_eq!(macs.see(at(999), 0, A, V2), Sighting::Contradicted);
         assert_eq!(macs.find(at(999), 0, A), Some(V1));
         assert_eq!(macs.see(at(1000), 0, A, V2), Sighting::Noted);
@@ -143,7 +124,7 @@ mod tests {
         assert_eq!(macs.find(at(299_999), 0, A), Some(V1));
         assert_eq!(macs.find(at(300_000), 0, A), None);
         macs.age(at(300_000));
-        assert!(macs.is_empty());
+        assert!(macs.stations.is_empty());
     }
 
     #[test]

@@ -20,41 +20,41 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Between two requests for one address (RFC 4861 §10, RETRANS_TIMER).
-pub const RETRY: Duration = Duration::from_secs(1);
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
 /// Requests before an address counts as unreachable (RFC 4861 §10, MAX_MULTICAST_SOLICIT).
-pub const ATTEMPTS: u8 = 3;
+pub(crate) const ATTEMPTS: u8 = 3;
 /// How long an address counts as unreachable.
-pub const FAILED_FOR: Duration = Duration::from_secs(3);
+pub(crate) const FAILED_FOR: Duration = Duration::from_secs(3);
 /// How long a MAC is used without word from its owner.
-pub const KNOWN_FOR: Duration = Duration::from_secs(300);
+pub(crate) const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// When the owner is asked again, if its MAC is used.
-pub const REFRESH_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const REFRESH_AFTER: Duration = Duration::from_secs(60);
 /// Frames that may wait for one neighbor.
-pub const WAITING_PER_NEIGHBOR: usize = 16;
+pub(crate) const WAITING_PER_NEIGHBOR: usize = 16;
 /// Frames that may wait in all.
-pub const WAITING_TOTAL: usize = 512;
+pub(crate) const WAITING_TOTAL: usize = 512;
 /// Addresses per VLAN that are being asked for, or have failed.
-pub const QUESTIONS_PER_VLAN: u32 = 256;
+pub(crate) const QUESTIONS_PER_VLAN: u32 = 256;
 /// Neighbors per VLAN that are known.
-pub const KNOWN_PER_VLAN: u32 = 4096;
+pub(crate) const KNOWN_PER_VLAN: u32 = 4096;
 
 /// A frame that is ready to go but for its destination MAC.
 #[derive(Debug)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// The frame.
-    pub frame: Frame,
+    pub(crate) frame: Frame,
     /// What the caller calls it.
-    pub tag: u64,
+    pub(crate) tag: u64,
     /// What its fate is, if the neighbor answers.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// The port that it leaves by.
-    pub port: PortId,
+    pub(crate) port: PortId,
     /// Where it came in.
-    pub ingress: VlanIndex,
+    pub(crate) ingress: VlanIndex,
     /// The MAC that it came from.
-    pub source_mac: Mac,
+    pub(crate) source_mac: Mac,
     /// The tag control information that it came with, if it had a tag.
-    pub ingress_tag: Option<u16>,
+    pub(crate) ingress_tag: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ enum State {
 
 /// What is known of a neighbor when a frame is to go there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Resolution {
+pub(crate) enum Resolution {
     /// This is its MAC.
     Known(Mac),
     /// This is its MAC, but it should be asked again.
@@ -81,7 +81,7 @@ pub enum Resolution {
 
 /// What is due for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Due {
+pub(crate) enum Due {
     /// Ask again.
     Ask,
     /// Give up: what waits has failed.
@@ -90,7 +90,7 @@ pub enum Due {
 
 /// The neighbor cache of a worker.
 #[derive(Debug)]
-pub struct Neighbors {
+pub(crate) struct Neighbors {
     entries: HashMap<(VlanIndex, IpAddr), State>,
     known: Vec<u32>,
     questions: Vec<u32>,
@@ -104,7 +104,7 @@ pub struct Neighbors {
 impl Neighbors {
     /// An empty cache for that many VLANs.
     #[must_use]
-    pub fn new(vlans: usize) -> Self {
+    pub(crate) fn new(vlans: usize) -> Self {
         let questions = QUESTIONS_PER_VLAN as usize * vlans.min(64);
         Neighbors {
             entries: HashMap::with_capacity(questions + KNOWN_PER_VLAN as usize * vlans.min(64)),
@@ -121,7 +121,7 @@ impl Neighbors {
 
     /// What is known of the neighbor.
     #[must_use]
-    pub fn resolve(&self, now: Tick, vlan: VlanIndex, address: IpAddr) -> Resolution {
+    pub(crate) fn resolve(&self, now: Tick, vlan: VlanIndex, address: IpAddr) -> Resolution {
         match self.entries.get(&(vlan, address)) {
             Some(State::Known { mac, heard, asked }) => {
                 let silent = now.since(*heard);
@@ -146,14 +146,14 @@ impl Neighbors {
     }
 
     /// Notes that the owner of a stale MAC was asked.
-    pub fn asked(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr) {
+    pub(crate) fn asked(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr) {
         if let Some(State::Known { asked, .. }) = self.entries.get_mut(&(vlan, address)) {
             *asked = now;
         }
     }
 
     /// Begins to ask for an address that [`Neighbors::resolve`] does not know; the caller sends the first request.
-    pub fn ask(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr) {
+    pub(crate) fn ask(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr) {
         let queue = self.spare.pop().unwrap_or_default();
         let state = State::Asking { attempts: 1, next: now + RETRY, queue };
         match self.entries.insert((vlan, address), state) {
@@ -171,7 +171,7 @@ impl Neighbors {
     /// # Errors
     /// The frame, where as many wait as may.
     #[allow(clippy::result_large_err)] // The frame must go somewhere, and a box would be an allocation.
-    pub fn wait(&mut self, vlan: VlanIndex, address: IpAddr, waiting: Waiting) -> Result<(), Waiting> {
+    pub(crate) fn wait(&mut self, vlan: VlanIndex, address: IpAddr, waiting: Waiting) -> Result<(), Waiting> {
         match self.entries.get_mut(&(vlan, address)) {
             Some(State::Asking { queue, .. })
                 if queue.len() < WAITING_PER_NEIGHBOR && self.waiting < WAITING_TOTAL =>
@@ -186,12 +186,18 @@ impl Neighbors {
 
     /// Whether the address is known or asked for: only then is word that nobody asked for believed.
     #[must_use]
-    pub fn is_of_interest(&self, vlan: VlanIndex, address: IpAddr) -> bool {
+    pub(crate) fn is_of_interest(&self, vlan: VlanIndex, address: IpAddr) -> bool {
         matches!(self.entries.get(&(vlan, address)), Some(State::Known { .. } | State::Asking { .. }))
     }
 
     /// Notes a neighbor's MAC; gives the frames that waited for it.
-    pub fn learn(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr, mac: Mac) -> VecDeque<Waiting> {
+    pub(crate) fn learn(
+        &mut self,
+        now: Tick,
+        vlan: VlanIndex,
+        address: IpAddr,
+        mac: Mac,
+    ) -> VecDeque<Waiting> {
         let at = usize::from(vlan.0);
         if let Some(State::Known { mac: known, heard, .. }) = self.entries.get_mut(&(vlan, address)) {
             *known = mac;
@@ -218,7 +224,7 @@ impl Neighbors {
     }
 
     /// Gives an emptied queue back, so that it need not be allocated again.
-    pub fn recycle(&mut self, queue: VecDeque<Waiting>) {
+    pub(crate) fn recycle(&mut self, queue: VecDeque<Waiting>) {
         if queue.is_empty()
             && queue.capacity() >= WAITING_PER_NEIGHBOR
             && self.spare.len() < self.spare.capacity()
@@ -228,7 +234,7 @@ impl Neighbors {
     }
 
     /// The next address for which something is due, and the frames that waited for it where it failed.
-    pub fn due(&mut self, now: Tick) -> Option<(VlanIndex, IpAddr, Due, VecDeque<Waiting>)> {
+    pub(crate) fn due(&mut self, now: Tick) -> Option<(VlanIndex, IpAddr, Due, VecDeque<Waiting>)> {
         self.forget(now);
         let mut at = 0;
         while at < self.open.len() {
@@ -256,7 +262,7 @@ impl Neighbors {
     }
 
     /// Takes out one address that is being asked for, with the frames that wait: the end of a capture or of a process.
-    pub fn abandon(&mut self) -> Option<VecDeque<Waiting>> {
+    pub(crate) fn abandon(&mut self) -> Option<VecDeque<Waiting>> {
         for (vlan, address) in &self.open {
             if let Some(State::Asking { queue, .. }) = self.entries.get_mut(&(*vlan, *address))
                 && !queue.is_empty()
@@ -270,7 +276,7 @@ impl Neighbors {
 
     /// How many frames wait.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 /// Writes the reply to the echo request `request` (the ICMP message) that `asker` sent to `own`.
 /// `None` where it does not fit, or the addresses are of two families.
-pub fn echo_reply(
+pub(crate) fn echo_reply(
     out: &mut [u8],
     link: &LinkHeader,
     own: IpAddr,

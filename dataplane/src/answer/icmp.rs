@@ -14,7 +14,7 @@ const ICMP_HEADER: usize = 8;
 
 /// What an ICMP error tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum IcmpError {
+pub(crate) enum IcmpError {
     /// The TTL ran out.
     TimeExceeded,
     /// There is no route.
@@ -51,7 +51,7 @@ impl IcmpError {
 
 /// Writes an ICMP error that quotes the IP packet `quoted`, as much of it as fits.
 /// `None` where the addresses are of two families.
-pub fn icmp_error(
+pub(crate) fn icmp_error(
     out: &mut [u8],
     link: &LinkHeader,
     source: IpAddr,

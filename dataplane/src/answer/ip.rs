@@ -12,8 +12,8 @@ const TTL: u8 = 64;
 /// Who talks to whom; both addresses are of one family.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
-    pub source: IpAddr,
-    pub destination: IpAddr,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
 }
 
 /// Writes link and IP header for a payload of `length` bytes; where the payload begins. `None` where the

@@ -9,31 +9,32 @@ mod ip;
 mod neighbor;
 mod reset;
 
-pub use echo::echo_reply;
-pub use icmp::{IcmpError, icmp_error};
-pub use neighbor::{arp, neighbor_advertisement, neighbor_solicitation};
-pub use reset::reset;
+pub(crate) use echo::echo_reply;
+pub(crate) use icmp::{IcmpError, icmp_error};
+pub(crate) use neighbor::{arp, neighbor_advertisement, neighbor_solicitation};
+pub(crate) use reset::reset;
 
 use classifier::addr::Mac;
 use classifier::wire::link::{HEADER, TAG, ethertype};
 
-/// Room that every answer fits in: a tagged frame with an IPv6 packet of the least MTU (RFC 8200 §5).
+/// Room that every answer but a large echo reply fits in: a tagged frame with an IPv6 packet of the least MTU
+/// (RFC 8200 §5). A chunk of the arena must be at least this large.
 pub const LARGEST: usize = HEADER + TAG + 1280;
 
 /// The link header of an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LinkHeader {
+pub(crate) struct LinkHeader {
     /// To whom.
-    pub destination: Mac,
+    pub(crate) destination: Mac,
     /// From whom.
-    pub source: Mac,
+    pub(crate) source: Mac,
     /// Tag control information, where the frame is tagged.
-    pub tag: Option<u16>,
+    pub(crate) tag: Option<u16>,
 }
 
 impl LinkHeader {
     /// Writes the header; where the payload begins.
-    pub fn write(&self, out: &mut [u8], kind: u16) -> usize {
+    pub(crate) fn write(&self, out: &mut [u8], kind: u16) -> usize {
         out[..6].copy_from_slice(&self.destination.0);
         out[6..12].copy_from_slice(&self.source.0);
         let mut at = 12;

@@ -18,14 +18,14 @@ const OVERRIDE: u8 = 0x20;
 const LENGTH: usize = 32;
 
 /// Writes an ARP packet.
-pub fn arp(out: &mut [u8], link: &LinkHeader, packet: &Arp) -> usize {
+pub(crate) fn arp(out: &mut [u8], link: &LinkHeader, packet: &Arp) -> usize {
     let at = link.write(out, ethertype::ARP);
     packet.write(&mut out[at..at + arp::LENGTH]);
     at + arp::LENGTH
 }
 
 /// Writes an advertisement of the gateway's own address `own`, to `asker`, or to all nodes where it has no address yet.
-pub fn neighbor_advertisement(
+pub(crate) fn neighbor_advertisement(
     out: &mut [u8],
     link: &LinkHeader,
     own: Ipv6Addr,
@@ -39,7 +39,7 @@ pub fn neighbor_advertisement(
 }
 
 /// Writes a solicitation for `target`, asked by the gateway's address `own`.
-pub fn neighbor_solicitation(
+pub(crate) fn neighbor_solicitation(
     out: &mut [u8],
     link: &LinkHeader,
     own: Ipv6Addr,

@@ -9,7 +9,7 @@ const HEADER: usize = 20;
 
 /// Writes the reset that answers `segment`, which went from `sender` to `refused` (address and port each).
 /// `None` where the addresses are of two families.
-pub fn reset(
+pub(crate) fn reset(
     out: &mut [u8],
     link: &LinkHeader,
     refused: (IpAddr, u16),

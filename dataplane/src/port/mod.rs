@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod memory;
+pub mod xdp;
 
 use crate::arena::{Arena, Frame, FramePool};
 use std::os::fd::RawFd;

@@ -30,8 +30,13 @@ pub(super) enum Admission {
 pub(crate) fn process(engine: &mut Engine, now: Tick, batch: &mut Batch) {
     let generation = Arc::clone(&engine.generation);
     let network = generation.network();
+    let arena = Arc::clone(&engine.arena);
     for lane in batch.live() {
-        match admit(engine, network, now, batch, lane) {
+        let Some(frame) = batch.lend(lane) else { continue };
+        let port = batch.ports[lane];
+        let admission = admit(engine, network, now, port, &mut batch.packets[lane], arena.bytes(&frame));
+        batch.restore(lane, frame);
+        match admission {
             Admission::Transit(ingress) => batch.paths[lane].ingress = ingress,
             Admission::Local => {
                 batch.settle(lane, Outcome { verdict: Verdict::Local, ..Outcome::UNDECIDED });
@@ -42,11 +47,16 @@ pub(crate) fn process(engine: &mut Engine, now: Tick, batch: &mut Batch) {
     }
 }
 
-fn admit(engine: &mut Engine, network: &Network, now: Tick, batch: &mut Batch, lane: usize) -> Admission {
-    let arena = Arc::clone(&engine.arena);
-    let frame = arena.bytes(batch.frame(lane));
-    let packet = &mut batch.packets[lane];
-    let (index, vlan) = match find_vlan(network, batch.ports[lane], frame, packet) {
+#[inline]
+fn admit(
+    engine: &mut Engine,
+    network: &Network,
+    now: Tick,
+    port: PortId,
+    packet: &mut Packet,
+    frame: &[u8],
+) -> Admission {
+    let (index, vlan) = match find_vlan(network, port, frame, packet) {
         Ok(found) => found,
         Err(reason) => return Admission::Drop(reason),
     };

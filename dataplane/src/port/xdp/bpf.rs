@@ -1,0 +1,187 @@
+//! Loading and attaching BPF programs: the few calls into libbpf, made safe.
+//!
+//! An unsafe island: each function hands pointers to C that are valid for the call, and takes ownership of the
+//! descriptor that comes back. It does not know what the programs do.
+#![allow(unsafe_code)]
+
+use super::insn::Instruction;
+use libxdp_sys as sys;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Kinds of maps that are used here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MapKind {
+    /// Queue number → AF_XDP socket.
+    Sockets,
+    /// Index → value, one copy per CPU.
+    PerCpuArray,
+    /// Index → value.
+    Array,
+}
+
+/// Where a program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProgramKind {
+    /// On receive, before the kernel makes a packet buffer.
+    Xdp,
+    /// As a traffic-control classifier.
+    Classifier,
+}
+
+/// How an XDP program is attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// In the driver.
+    Driver,
+    /// In the kernel's generic receive path.
+    Generic,
+}
+
+/// The two directions of a classifier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// Frames that the interface received.
+    Ingress,
+    /// Frames that it is about to send.
+    Egress,
+}
+
+/// `XDP_FLAGS_SKB_MODE` (include/uapi/linux/if_link.h).
+const GENERIC_MODE: u32 = 1 << 1;
+/// `XDP_FLAGS_DRV_MODE`.
+const DRIVER_MODE: u32 = 1 << 2;
+const GPL: &CStr = c"GPL";
+
+/// What libbpf returned, as a result: it gives errors as negative numbers.
+fn check(returned: i32) -> io::Result<i32> {
+    if returned < 0 { Err(io::Error::from_raw_os_error(-returned)) } else { Ok(returned) }
+}
+
+fn own(returned: i32) -> io::Result<OwnedFd> {
+    let descriptor = check(returned)?;
+    // SAFETY: libbpf has just opened this descriptor for us, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Makes a map with keys of 32 bits.
+///
+/// # Errors
+/// The kernel's: no permission, no memory.
+pub fn create_map(kind: MapKind, name: &CStr, value_size: u32, entries: u32) -> io::Result<OwnedFd> {
+    let kind = match kind {
+        MapKind::Sockets => sys::bpf_map_type_BPF_MAP_TYPE_XSKMAP,
+        MapKind::PerCpuArray => sys::bpf_map_type_BPF_MAP_TYPE_PERCPU_ARRAY,
+        MapKind::Array => sys::bpf_map_type_BPF_MAP_TYPE_ARRAY,
+    };
+    // SAFETY: the name is a C string that outlives the call; null options are allowed.
+    own(unsafe { sys::bpf_map_create(kind, name.as_ptr(), 4, value_size, entries, std::ptr::null()) })
+}
+
+/// Writes an entry of a map whose values have 32 bits.
+///
+/// # Errors
+/// The kernel's: no such key, a descriptor that is no socket.
+pub fn update_map(map: BorrowedFd<'_>, key: u32, value: u32) -> io::Result<()> {
+    let (key, value) = ((&raw const key).cast(), (&raw const value).cast());
+    // SAFETY: key and value have the four bytes each that all maps made here read from them.
+    check(unsafe { sys::bpf_map_update_elem(map.as_raw_fd(), key, value, 0) }).map(|_| ())
+}
+
+/// The sum over all CPUs of one entry of a per-CPU array of 64-bit counters.
+///
+/// # Errors
+/// The kernel's.
+pub fn sum_counter(map: BorrowedFd<'_>, key: u32) -> io::Result<u64> {
+    let mut values = vec![0_u64; possible_cpus()];
+    let (key, buffer) = ((&raw const key).cast(), values.as_mut_ptr().cast());
+    // SAFETY: the kernel writes eight bytes per possible CPU, for which `values` has room.
+    check(unsafe { sys::bpf_map_lookup_elem(map.as_raw_fd(), key, buffer) })?;
+    Ok(values.iter().sum())
+}
+
+/// How many CPUs there can ever be, which is what the kernel sizes per-CPU values by: the end of the range that
+/// the kernel's file names, or far more than any machine has.
+fn possible_cpus() -> usize {
+    const MORE_THAN_ANY: usize = 8192;
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit(['-', ',']).next().and_then(|n| n.parse::<usize>().ok());
+    last.map_or(MORE_THAN_ANY, |n| n + 1)
+}
+
+/// Loads a program.
+///
+/// # Errors
+/// The kernel's; where the verifier refused the program its words are in the error.
+pub fn load_program(kind: ProgramKind, name: &CStr, code: &[Instruction]) -> io::Result<OwnedFd> {
+    let (kind, attach) = match kind {
+        ProgramKind::Xdp => (sys::bpf_prog_type_BPF_PROG_TYPE_XDP, sys::bpf_attach_type_BPF_XDP),
+        ProgramKind::Classifier => (sys::bpf_prog_type_BPF_PROG_TYPE_SCHED_CLS, 0),
+    };
+    let mut log = vec![0_u8; 64 * 1024];
+    // SAFETY: all fields of the options are integers and pointers, for which zero is "not given".
+    let mut options: sys::bpf_prog_load_opts = unsafe { std::mem::zeroed() };
+    options.sz = size_of::<sys::bpf_prog_load_opts>();
+    options.expected_attach_type = attach;
+    options.log_buf = log.as_mut_ptr().cast();
+    options.log_size = log.len() as u32;
+    let (name, code_start) = (name.as_ptr(), code.as_ptr().cast());
+    // SAFETY: code, names, options and log outlive the call; `Instruction` has the layout of `bpf_insn`.
+    let returned =
+        unsafe { sys::bpf_prog_load(kind, name, GPL.as_ptr(), code_start, code.len(), &raw mut options) };
+    own(returned).map_err(|error| {
+        let said = CStr::from_bytes_until_nul(&log).map(CStr::to_string_lossy).unwrap_or_default();
+        if said.is_empty() { error } else { io::Error::new(error.kind(), format!("{error}: {said}")) }
+    })
+}
+
+/// Attaches an XDP program to an interface by a link: it is detached when the returned descriptor is closed, so
+/// also when this process is killed.
+///
+/// # Errors
+/// The kernel's: `EBUSY` and `EEXIST` where a program is attached already, `EOPNOTSUPP` where the driver has no
+/// XDP, `ERANGE` or `EINVAL` where it has none for the MTU.
+pub fn link_xdp(program: BorrowedFd<'_>, interface: u32, hook: Hook) -> io::Result<OwnedFd> {
+    // SAFETY: all fields of the options are integers and pointers, for which zero is "not given".
+    let mut options: sys::bpf_link_create_opts = unsafe { std::mem::zeroed() };
+    options.sz = size_of::<sys::bpf_link_create_opts>();
+    options.flags = match hook {
+        Hook::Driver => DRIVER_MODE,
+        Hook::Generic => GENERIC_MODE,
+    };
+    let kind = sys::bpf_attach_type_BPF_XDP;
+    // SAFETY: the options outlive the call; the rest are numbers.
+    own(unsafe { sys::bpf_link_create(program.as_raw_fd(), interface as i32, kind, &raw const options) })
+}
+
+/// Attaches a classifier to an interface that has none yet; it stays as long as the interface.
+///
+/// # Errors
+/// The kernel's.
+pub fn attach_classifier(program: BorrowedFd<'_>, interface: u32, direction: Direction) -> io::Result<()> {
+    let mut hook = sys::bpf_tc_hook {
+        sz: size_of::<sys::bpf_tc_hook>(),
+        ifindex: interface as i32,
+        attach_point: match direction {
+            Direction::Ingress => sys::bpf_tc_attach_point_BPF_TC_INGRESS,
+            Direction::Egress => sys::bpf_tc_attach_point_BPF_TC_EGRESS,
+        },
+        parent: 0,
+    };
+    // SAFETY: the hook is initialised and outlives the call.
+    match check(unsafe { sys::bpf_tc_hook_create(&raw mut hook) }) {
+        Err(error) if error.raw_os_error() != Some(libc::EEXIST) => return Err(error),
+        Err(_) | Ok(_) => {}
+    }
+    let mut options = sys::bpf_tc_opts {
+        sz: size_of::<sys::bpf_tc_opts>(),
+        prog_fd: program.as_raw_fd(),
+        flags: 0,
+        prog_id: 0,
+        handle: 1,
+        priority: 1,
+    };
+    // SAFETY: hook and options are initialised and outlive the call.
+    check(unsafe { sys::bpf_tc_attach(&raw const hook, &raw mut options) }).map(|_| ())
+}
