@@ -10,3 +10,4 @@
 pub mod command;
 pub mod config;
 pub mod diagnostic;
+pub mod replay;

@@ -1,6 +1,7 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
 mod check;
+mod replay;
 mod schema;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -19,6 +20,8 @@ pub struct CommandLine {
 enum Command {
     /// Check a gateway file and all that it includes, and run its tests.
     Check(check::Check),
+    /// Run the pipeline on captures, frame by frame.
+    Replay(replay::ReplayCommand),
     /// Print the JSON Schema of the gateway file, for editors.
     Schema(schema::Schema),
 }
@@ -29,9 +32,33 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
             Command::Check(check) => check.run(),
+            Command::Replay(replay) => replay.run(),
             Command::Schema(schema) => schema.run(),
         };
         outcome.into()
+    }
+}
+
+/// Reads a gateway file for a command that needs a good one: runs its tests too, and prints what is wrong.
+fn load(path: &std::path::Path) -> Option<crate::config::Configuration> {
+    use crate::config::judge::LinearJudge;
+    use crate::config::{self, LoadError, testing};
+    use crate::diagnostic::Style;
+    match config::load(path) {
+        Ok(configuration) => {
+            let failures =
+                testing::run(&configuration, &LinearJudge::new(&configuration.policy, config::now()));
+            eprint!("{}", failures.render(Style::for_stderr()));
+            (!failures.has_errors()).then_some(configuration)
+        }
+        Err(LoadError::Invalid(report)) => {
+            eprint!("{}", report.render(Style::for_stderr()));
+            None
+        }
+        Err(LoadError::Unreadable(error)) => {
+            eprintln!("error: {}: {error}", path.display());
+            None
+        }
     }
 }
 

@@ -49,7 +49,7 @@ fn route(
         return Err(reason);
     }
     match vlan.role {
-        Role::Stitched(stitch) => stitch_egress(engine, now, stitch, index, link::destination(frame)),
+        Role::Stitched(stitch) => Ok(stitch_egress(engine, now, stitch, link::destination(frame))),
         Role::Routed => match network.route(packet.destination()) {
             Some(Hop::Connected(egress)) => routed_egress(vlan, index, egress, packet.destination()),
             Some(Hop::Via(egress, next)) => routed_egress(vlan, index, egress, next),
@@ -75,21 +75,11 @@ fn routed_egress(
     Ok(Egress::Routed(egress, next))
 }
 
-/// A station on the VLAN that the frame came from needs no bridge.
+/// Where the station was last seen, be it the VLAN that the frame came from: its hosts may be kept apart by the switch.
 #[inline]
-fn stitch_egress(
-    engine: &Engine,
-    now: Tick,
-    stitch: u16,
-    ingress: VlanIndex,
-    to: Mac,
-) -> Result<Egress, DropReason> {
+fn stitch_egress(engine: &Engine, now: Tick, stitch: u16, to: Mac) -> Egress {
     let known = if to.is_group() { None } else { engine.macs.find(now, stitch, to) };
-    match known {
-        Some(egress) if egress == ingress => Err(DropReason::SameVlan),
-        Some(egress) => Ok(Egress::Stitched(egress)),
-        None => Ok(Egress::Flood),
-    }
+    known.map_or(Egress::Flood, Egress::Stitched)
 }
 
 /// Sends an ICMP error about a packet to its sender, where one may be sent (RFC 1122 §3.2.2, RFC 4443 §2.4 e):
