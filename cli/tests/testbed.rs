@@ -2,7 +2,10 @@
 
 use classifier::addr::Mac;
 use cli::testbed::{Bed, HostSpec, PingOutcome, TcpOutcome, UdpOutcome};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(2);
@@ -102,15 +105,53 @@ fn the_wire_has_the_tag_of_the_vlan_in_both_directions() {
     assert_eq!(heard.unwrap().frame, untagged(4));
 }
 
+/// Set for the process that makes a bed and waits for its end.
+const CHILD: &str = "BULKHEAD_TEST_HOLD_BED";
+
+/// Not a test by itself: the process that the test below ends.
+#[test]
+fn a_process_that_has_a_bed_until_it_is_ended() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let _bed = Bed::new("term").unwrap();
+    println!("the bed is made");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn a_process_that_is_told_to_end_removes_its_bed_first() {
+    if !may_run() {
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_process_that_has_a_bed_until_it_is_ended", "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("the bed is made")));
+    let name = format!("bh-{}-term", child.id());
+    assert!(is_listed(&name));
+    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    assert_eq!(child.wait().unwrap().signal(), Some(15), "it ends as it was told to");
+    assert!(!is_listed(&name));
+}
+
+/// Whether there is a namespace with this in its name.
+fn is_listed(name: &str) -> bool {
+    let list = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    String::from_utf8_lossy(&list.stdout).lines().any(|line| line.contains(name))
+}
+
 #[test]
 fn nothing_is_left_of_a_bed_that_was_dropped_or_whose_process_was_killed() {
     if !may_run() {
         return;
     }
-    let left = |name: &str| {
-        let list = std::process::Command::new("ip").args(["netns", "list"]).output().unwrap();
-        String::from_utf8_lossy(&list.stdout).lines().any(|line| line.contains(name))
-    };
+    let left = |role: &str| is_listed(&format!("bh-{}{role}", std::process::id()));
     let mut bed = Bed::new("gone").unwrap();
     let _host = bed.host("a", &spec(Some(10), &["10.0.0.1/24"])).unwrap();
     assert!(left("-gone-switch"));
@@ -119,8 +160,8 @@ fn nothing_is_left_of_a_bed_that_was_dropped_or_whose_process_was_killed() {
 
     // No process has this number: it is above the largest that the kernel gives.
     let stale = "bh-4999999-stale-gw";
-    let made = std::process::Command::new("ip").args(["netns", "add", stale]).status().unwrap();
+    let made = Command::new("ip").args(["netns", "add", stale]).status().unwrap();
     assert!(made.success());
     drop(Bed::new("sweep").unwrap());
-    assert!(!left(stale));
+    assert!(!is_listed(stale));
 }

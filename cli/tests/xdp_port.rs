@@ -1,4 +1,5 @@
 //! AF_XDP ports on veth pairs, by the trait that the engine uses.
+#![allow(unsafe_code)] // For poll(2), which has no safe form in the standard library.
 
 use cli::testbed::{Bed, RawSocket};
 use dataplane::arena::{Arena, FramePool};
@@ -6,6 +7,7 @@ use dataplane::port::Port;
 use dataplane::port::xdp::{self, ModeInForce, OpenError, Opened, PortRequest, XdpPort, offload};
 use dataplane::topology::XdpMode;
 use std::io::{BufRead, BufReader};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -137,6 +139,93 @@ fn frames_cross_two_ports_in_the_driver_unchanged() {
 #[test]
 fn frames_cross_two_ports_in_generic_mode_unchanged() {
     forwards("skb", XdpMode::Skb, ModeInForce::Generic);
+}
+
+#[test]
+fn all_queues_of_a_port_receive_and_a_burst_of_any_length_is_sent() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::without_signal_handler("queues").unwrap();
+    bed.add_trunk("trunk0", 2).unwrap();
+    let one = bed.gateway().enter(|| {
+        let requests = [request("trunk0", XdpMode::Auto)];
+        xdp::open(&requests, xdp::frames_for(&requests))
+    });
+    let error = one.expect_err("the second queue's frames would be lost");
+    assert!(matches!(error, OpenError::UnservedQueues { has: 2, serves: 1, .. }), "{error:?}");
+
+    let mut opened = open(&bed, &[PortRequest { queues: 2, ..request("trunk0", XdpMode::Auto) }]).unwrap();
+    let total = opened.arena.layout().count as usize;
+    let wire = bed.wire(0).unwrap();
+    // The sender's kernel spreads flows over its queues: many of them reach both.
+    const BURST: u16 = 1000;
+    for port in 0..BURST {
+        wire.send(&datagram(port)).unwrap();
+    }
+    let (arena, pool) = (&opened.arena, &mut opened.pool);
+    let mut per_queue = [0, 0];
+    let mut frames = Vec::new();
+    let deadline = Instant::now() + SOON;
+    while frames.len() < usize::from(BURST) {
+        assert!(Instant::now() < deadline, "{per_queue:?} of {BURST} arrived");
+        for (queue, count) in opened.ports[0].iter_mut().zip(&mut per_queue) {
+            let before = frames.len();
+            queue.receive(arena, pool, 64, &mut frames);
+            *count += frames.len() - before;
+            queue.service(arena, pool);
+        }
+    }
+    assert!(per_queue.iter().all(|n| *n > 50), "{per_queue:?}");
+
+    // All of them at once, out of one queue: more than one call of the kernel sends.
+    let queue = &mut opened.ports[0][1];
+    queue.transmit(arena, pool, &mut frames);
+    assert!(frames.is_empty(), "{} frames stayed behind", frames.len());
+    for n in 0..BURST {
+        let heard = wire.wait_for(SOON, |c| !c.outgoing).unwrap();
+        assert!(heard.is_some_and(|c| c.frame.len() == datagram(0).len()), "frame {n} was not sent");
+    }
+    queue.service(arena, pool);
+    let held: usize = opened.ports[0].iter().map(XdpPort::held).sum();
+    assert_eq!(opened.pool.len() + held, total);
+    assert_eq!(opened.guards[0].unserved(), 0);
+}
+
+/// A UDP datagram from this port, for a hash of the flow to tell from others.
+fn datagram(port: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+    frame.extend([0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend(port.to_be_bytes());
+    frame.extend([0, 53, 0, 26, 0, 0]);
+    frame.extend([0; 18]);
+    frame
+}
+
+#[test]
+fn a_sleeper_is_woken_by_a_frame() {
+    if !may_run() {
+        return;
+    }
+    let bed = bed_of_two("sleep");
+    let mut opened = open(&bed, &[request("left", XdpMode::Auto)]).unwrap();
+    let wire = bed.wire(0).unwrap();
+    let queue = &mut opened.ports[0][0];
+    let descriptor = queue.descriptor().expect("a socket has one");
+    // SAFETY: the port, and with it the descriptor, outlives the borrow.
+    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let sleep = |timeout: i32| {
+        let mut wait = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd is passed, and it outlives the call.
+        unsafe { libc::poll(&raw mut wait, 1, timeout) }
+    };
+    assert_eq!(sleep(50), 0, "there is nothing to be woken by");
+    wire.send(&frame(1)).unwrap();
+    assert_eq!(sleep(5000), 1);
+    let mut frames = Vec::new();
+    queue.receive(&opened.arena, &mut opened.pool, 64, &mut frames);
+    assert_eq!(opened.arena.bytes(&frames[0]), frame(1));
+    assert_eq!(sleep(50), 0, "the frame was taken");
 }
 
 #[test]
