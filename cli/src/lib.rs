@@ -11,3 +11,4 @@ pub mod command;
 pub mod config;
 pub mod diagnostic;
 pub mod replay;
+pub mod testbed;

@@ -160,28 +160,26 @@ pub fn link_xdp(program: BorrowedFd<'_>, interface: u32, hook: Hook) -> io::Resu
 /// # Errors
 /// The kernel's.
 pub fn attach_classifier(program: BorrowedFd<'_>, interface: u32, direction: Direction) -> io::Result<()> {
-    let mut hook = sys::bpf_tc_hook {
-        sz: size_of::<sys::bpf_tc_hook>(),
-        ifindex: interface as i32,
-        attach_point: match direction {
-            Direction::Ingress => sys::bpf_tc_attach_point_BPF_TC_INGRESS,
-            Direction::Egress => sys::bpf_tc_attach_point_BPF_TC_EGRESS,
-        },
-        parent: 0,
+    // libbpf refuses structures whose padding is not zero.
+    // SAFETY: all fields are integers, for which zero is "not given".
+    let mut hook: sys::bpf_tc_hook = unsafe { std::mem::zeroed() };
+    hook.sz = size_of::<sys::bpf_tc_hook>();
+    hook.ifindex = interface as i32;
+    hook.attach_point = match direction {
+        Direction::Ingress => sys::bpf_tc_attach_point_BPF_TC_INGRESS,
+        Direction::Egress => sys::bpf_tc_attach_point_BPF_TC_EGRESS,
     };
     // SAFETY: the hook is initialised and outlives the call.
     match check(unsafe { sys::bpf_tc_hook_create(&raw mut hook) }) {
         Err(error) if error.raw_os_error() != Some(libc::EEXIST) => return Err(error),
         Err(_) | Ok(_) => {}
     }
-    let mut options = sys::bpf_tc_opts {
-        sz: size_of::<sys::bpf_tc_opts>(),
-        prog_fd: program.as_raw_fd(),
-        flags: 0,
-        prog_id: 0,
-        handle: 1,
-        priority: 1,
-    };
+    // SAFETY: all fields are integers, for which zero is "not given".
+    let mut options: sys::bpf_tc_opts = unsafe { std::mem::zeroed() };
+    options.sz = size_of::<sys::bpf_tc_opts>();
+    options.prog_fd = program.as_raw_fd();
+    options.handle = 1;
+    options.priority = 1;
     // SAFETY: hook and options are initialised and outlive the call.
     check(unsafe { sys::bpf_tc_attach(&raw const hook, &raw mut options) }).map(|_| ())
 }

@@ -23,12 +23,27 @@ const FEATURE_STRINGS: u32 = 4;
 const STRING_LENGTH: usize = 32;
 
 /// The features that a gateway port must not have (names as `ethtool -k` of the kernel's string set has them).
-const PORT: [&str; 6] =
-    ["rx-vlan-hw-parse", "tx-vlan-hw-insert", "rx-lro", "rx-gro", "rx-gro-hw", "rx-gro-list"];
-/// As above, by how their names begin: all kinds of segmentation.
-const PORT_PREFIXES: [&str; 3] = ["tx-generic-segmentation", "tx-tcp", "tx-gso"];
+const PORT: [&str; 8] = [
+    "rx-vlan-hw-parse",
+    "tx-vlan-hw-insert",
+    "rx-vlan-stag-hw-parse",
+    "tx-vlan-stag-hw-insert",
+    "rx-lro",
+    "rx-gro",
+    "rx-gro-hw",
+    "rx-gro-list",
+];
+/// As above, by what their names contain: all kinds of segmentation.
+const PORT_PARTS: [&str; 3] = ["-segmentation", "tx-gso-list", "tx-gso-partial"];
 /// What must be off for frames to be right; the rest is for the kernel's own sake and may resist.
-const ESSENTIAL: [&str; 3] = ["rx-vlan-hw-parse", "tx-vlan-hw-insert", "rx-lro"];
+const ESSENTIAL: [&str; 6] = [
+    "rx-vlan-hw-parse",
+    "tx-vlan-hw-insert",
+    "rx-vlan-stag-hw-parse",
+    "tx-vlan-stag-hw-insert",
+    "rx-lro",
+    "rx-gro-hw",
+];
 
 /// Which features are switched off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +56,7 @@ pub enum Wish {
 
 impl Wish {
     fn covers(self, feature: &str) -> bool {
-        let port = PORT.contains(&feature) || PORT_PREFIXES.iter().any(|p| feature.starts_with(p));
+        let port = PORT.contains(&feature) || PORT_PARTS.iter().any(|p| feature.contains(p));
         match self {
             Wish::Port => port,
             Wish::PortAndChecksums => port || feature.starts_with("tx-checksum"),
@@ -121,6 +136,18 @@ impl Drop for Offloads {
             let _ = set_features(&self.control, &self.interface, &self.changed);
         }
     }
+}
+
+/// The names of the features that an interface has on.
+///
+/// # Errors
+/// The kernel's.
+pub fn active(interface: &str) -> io::Result<Vec<String>> {
+    let control = Control::open()?;
+    let names = feature_names(&control, interface)?;
+    let states = features(&control, interface, names.len())?;
+    let is_on = |i: usize| states[i / 32].active & 1 << (i % 32) != 0;
+    Ok(names.into_iter().enumerate().filter(|(i, _)| is_on(*i)).map(|(_, name)| name).collect())
 }
 
 #[derive(Clone, Copy, Debug)]

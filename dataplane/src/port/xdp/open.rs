@@ -10,6 +10,7 @@ use super::interface::Interface;
 use super::memory::{CAPACITY, Memory, RING};
 use super::queue::{Rings, XdpPort};
 use crate::arena::{Arena, FramePool};
+use crate::port::Port;
 use crate::topology::XdpMode;
 
 /// Bytes around the IP packet of a frame: an Ethernet header and two VLAN tags (IEEE 802.1Q, 802.1ad).
@@ -31,12 +32,11 @@ pub struct PortRequest {
 /// Ports that are open.
 #[derive(Debug)]
 pub struct Opened {
-    /// The queues: per port in the order of the requests, per queue. Their fill rings are empty until the first
-    /// [`Port::service`](crate::port::Port::service).
+    /// The queues: per port in the order of the requests, per queue. They hold the frames that they receive into.
     pub ports: Vec<Vec<XdpPort>>,
     /// What keeps the interfaces as they must be, per port. Dropping one detaches its port.
     pub guards: Vec<PortGuard>,
-    /// All frames.
+    /// All other frames.
     pub pool: FramePool,
     /// The memory of the frames.
     pub arena: Arena,
@@ -74,14 +74,17 @@ pub fn open_reporting(
         guards.push(PortGuard::new(interface, request.mode, report)?);
     }
     let (memory, sockets) = connect(requests, &guards, frames, report)?;
-    let (arena, pool) = memory.arena();
+    let (arena, mut pool) = memory.arena();
     let mut ports = Vec::with_capacity(requests.len());
     for (guard, queues) in guards.iter_mut().zip(sockets) {
         let mut port = Vec::with_capacity(queues.len());
         for (queue, (rings, copies)) in (0..).zip(queues) {
-            guard.serve(queue, rings.descriptor(), copies)?;
             let descriptors = memory.descriptors.clone();
-            port.push(XdpPort::new(memory.umem.clone(), descriptors, &arena, rings, copies));
+            let mut port_queue = XdpPort::new(memory.umem.clone(), descriptors, &arena, rings, copies);
+            // Before the first frame is directed here, there must be room for it.
+            port_queue.service(&arena, &mut pool);
+            guard.serve(queue, port_queue.socket(), copies)?;
+            port.push(port_queue);
         }
         ports.push(port);
     }

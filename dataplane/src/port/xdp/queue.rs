@@ -32,14 +32,6 @@ pub(super) struct Rings {
     pub(super) completion: CompQueue,
 }
 
-impl Rings {
-    /// The socket's descriptor.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        // SAFETY: the socket stays open as long as its rings, which are borrowed.
-        unsafe { BorrowedFd::borrow_raw(self.receive.fd().as_raw_fd()) }
-    }
-}
-
 /// One queue of an AF_XDP port.
 ///
 /// Frames that it holds when it is dropped are gone with it: they never come back to the pool.
@@ -83,6 +75,12 @@ impl XdpPort {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.statistics + socket_statistics(self.descriptor_number())
+    }
+
+    /// The socket.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket stays open as long as its rings, which are borrowed with `self`.
+        unsafe { BorrowedFd::borrow_raw(self.descriptor_number()) }
     }
 
     fn descriptor_number(&self) -> RawFd {

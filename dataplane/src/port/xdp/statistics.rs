@@ -25,7 +25,7 @@ pub struct Statistics {
     pub too_long: u64,
     /// Frames that did not lie where a frame lies, and were moved.
     pub moved: u64,
-    /// Frames that the kernel dropped on receive for a reason other than a full ring.
+    /// Frames that the kernel dropped on receive: there was no empty frame, or the frame was too long.
     pub rx_dropped: u64,
     /// Frames that the kernel dropped because the receive ring was full.
     pub rx_ring_full: u64,

@@ -1,0 +1,94 @@
+//! Which namespaces there are to be removed, however the process ends.
+//!
+//! Names begin with `bh-PID-`: those of a process that is no more are stale, and swept when the next bed is made.
+
+use super::iproute::ip;
+use super::namespace::DIRECTORY;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, Once, PoisonError};
+
+static REGISTERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What the names of this process's namespaces begin with.
+pub(super) fn prefix() -> String {
+    format!("bh-{}-", std::process::id())
+}
+
+pub(super) fn register(name: &str) {
+    REGISTERED.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+}
+
+/// Removes a namespace and ends what runs in it.
+pub(super) fn remove(name: &str) {
+    end_processes(name);
+    // It may be gone, and there is nobody to tell.
+    let _ = ip(&format!("netns delete {name}"));
+    REGISTERED.lock().unwrap_or_else(PoisonError::into_inner).retain(|n| n != name);
+}
+
+/// A process in a namespace keeps it alive, and only the bed's own can be in one of its namespaces.
+fn end_processes(name: &str) {
+    let Ok(pids) = ip(&format!("netns pids {name}")) else { return };
+    for pid in pids.split_whitespace().filter(|pid| *pid != std::process::id().to_string()) {
+        let _ = std::process::Command::new("kill").args(["-KILL", pid]).status();
+    }
+}
+
+fn remove_all() {
+    let names = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    names.iter().for_each(|name| remove(name));
+}
+
+/// From now on SIGINT, SIGTERM and SIGHUP remove all beds of this process before they end it.
+pub(super) fn on_signals() -> io::Result<()> {
+    static ONCE: Once = Once::new();
+    let mut result = Ok(());
+    ONCE.call_once(|| {
+        result = Signals::new([SIGINT, SIGTERM, SIGHUP]).map(|mut signals| {
+            std::thread::spawn(move || {
+                for signal in signals.forever() {
+                    remove_all();
+                    // If it can't be done the default way, the process must still end.
+                    if signal_hook::low_level::emulate_default_handler(signal).is_err() {
+                        std::process::exit(128 + signal);
+                    }
+                }
+            });
+        });
+    });
+    result
+}
+
+/// Removes the namespaces of processes that are no more; says which.
+#[must_use = "the names of what was removed"]
+pub fn sweep_stale() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(DIRECTORY) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+    let stale: Vec<String> = names.filter(|name| owner(name).is_some_and(|pid| !is_alive(pid))).collect();
+    stale.iter().for_each(|name| remove(name));
+    stale
+}
+
+fn owner(name: &str) -> Option<u32> {
+    name.strip_prefix("bh-")?.split('-').next()?.parse().ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_the_process_that_made_it() {
+        assert_eq!(owner("bh-4711-demo-web"), Some(4711));
+        assert_eq!(owner("bh-demo"), None);
+        assert_eq!(owner("blue-4711-x"), None);
+        assert!(is_alive(std::process::id()));
+    }
+}
