@@ -1,0 +1,117 @@
+//! What a benchmark found, for people and for programs.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::fmt;
+
+/// The result of `engine`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// What was measured: `engine`, or `ports` where only the harness ran.
+    pub(crate) subject: &'static str,
+    /// Millions of packets a second, in and out again.
+    pub(crate) mpps: f64,
+    /// Nanoseconds a packet, all included.
+    pub(crate) ns_per_packet: f64,
+    /// Flows that were alive.
+    pub(crate) flows: u32,
+    /// Rules of the policy.
+    pub(crate) rules: u32,
+    /// Segments of the policy.
+    pub(crate) segments: u32,
+    /// Bytes of a frame on the wire, tag and FCS included.
+    pub(crate) size: u16,
+    /// `udp` or `tcp`.
+    pub(crate) protocol: &'static str,
+    /// The seed.
+    pub(crate) seed: u64,
+    /// The part of the packets that opened a flow while it was measured; null where nobody counted.
+    pub(crate) new_flow_share: Option<f64>,
+    /// Packets that came in while it was measured.
+    pub(crate) packets: u64,
+    /// How many of them went out again.
+    pub(crate) sent: u64,
+    /// How long it was measured.
+    pub(crate) seconds: f64,
+    /// Bytes of the frames that were handed out in turn.
+    pub(crate) footprint: usize,
+    /// How long a batch took, from the first frame received to the last sent.
+    pub(crate) batch: Percentiles,
+    /// Where it ran.
+    pub(crate) machine: Machine,
+}
+
+/// The distribution of a time, in nanoseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Percentiles {
+    /// Frames of a batch, at most.
+    pub(crate) frames: u16,
+    pub(crate) p50_ns: u64,
+    pub(crate) p90_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+    pub(crate) max_ns: u64,
+}
+
+impl Percentiles {
+    pub(crate) fn of(histogram: &Histogram<u64>, frames: u16) -> Percentiles {
+        Percentiles {
+            frames,
+            p50_ns: histogram.value_at_quantile(0.5),
+            p90_ns: histogram.value_at_quantile(0.9),
+            p99_ns: histogram.value_at_quantile(0.99),
+            p999_ns: histogram.value_at_quantile(0.999),
+            max_ns: histogram.max(),
+        }
+    }
+}
+
+/// A machine, as far as a reader of results must know it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Machine {
+    /// The processor's model, as Linux calls it.
+    pub(crate) processor: String,
+    /// Processors that may be used.
+    pub(crate) processors: usize,
+    /// The kernel's release.
+    pub(crate) kernel: String,
+}
+
+impl Machine {
+    pub(crate) fn this() -> Machine {
+        let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Machine {
+            processor: model.map_or("unknown", |(_, name)| name).to_owned(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            kernel: kernel.trim().to_owned(),
+        }
+    }
+}
+
+impl Report {
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).expect("numbers and strings can always be written")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { processor, processors, kernel } = &self.machine;
+        let b = &self.batch;
+        writeln!(f, "{}: {:.3} Mpps, {:.1} ns a packet", self.subject, self.mpps, self.ns_per_packet)?;
+        writeln!(
+            f,
+            "  {} {} flows, {} rules over {} segments, {} bytes on the wire, seed {}",
+            self.flows, self.protocol, self.rules, self.segments, self.size, self.seed
+        )?;
+        writeln!(f, "  {} packets in, {} out, {:.2} s", self.packets, self.sent, self.seconds)?;
+        writeln!(
+            f,
+            "  a batch of {}: {} ns half the time, p90 {}, p99 {}, p99.9 {}, at most {}",
+            b.frames, b.p50_ns, b.p90_ns, b.p99_ns, b.p999_ns, b.max_ns
+        )?;
+        write!(f, "  {processor}, {processors} processors, Linux {kernel}")
+    }
+}

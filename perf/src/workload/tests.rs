@@ -1,0 +1,187 @@
+//! The workload is what it says: valid frames of allowed flows, the same for the same seed.
+
+use super::*;
+use classifier::policy::{Action, EndpointSet, Member, Service};
+use dataplane::arena::Arena;
+use dataplane::port::Port;
+use dataplane::port::memory::TracePort;
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use std::sync::Arc;
+
+const SEED: u64 = 7;
+
+fn arguments(flows: u32, rules: u32, size: u16, proto: Protocol) -> EngineArguments {
+    EngineArguments { flows, rules, size, seconds: 1, proto, batch: 64, seed: SEED, core: None, json: false }
+}
+
+/// Every frame of the trace, once.
+fn frames_of(trace: Trace) -> Vec<Vec<u8>> {
+    let (arena, mut pool) = Arena::on_heap(64, 9_216);
+    let count = trace.len();
+    let mut port = TracePort::new(Arc::new(trace));
+    let (mut frames, mut received) = (Vec::new(), Vec::new());
+    while received.len() < count {
+        port.receive(&arena, &mut pool, (count - received.len()).min(64), &mut frames);
+        received.extend(frames.iter().map(|frame| arena.bytes(frame).to_vec()));
+        port.transmit(&arena, &mut pool, &mut frames);
+    }
+    received
+}
+
+/// The frame's VID, and its flow as seen from its sender. Panics where anything in the frame is wrong.
+fn dissect(frame: &[u8]) -> (u16, Flow) {
+    let packet = SlicedPacket::from_ethernet(frame).expect("the headers are whole");
+    let Some(NetSlice::Ipv4(ip)) = &packet.net else { panic!("not IPv4") };
+    let header = ip.header();
+    assert_eq!(header.to_header().calc_header_checksum(), header.header_checksum());
+    // A packet shorter than the shortest frame is padded; no other is.
+    assert_eq!(usize::from(header.total_len()).max(60 - 18), frame.len() - 18);
+    let (source, destination) = match packet.transport.as_ref().expect("a transport header") {
+        TransportSlice::Udp(udp) => {
+            let calculated = udp.to_header().calc_checksum_ipv4(&header.to_header(), udp.payload()).unwrap();
+            assert_eq!(udp.checksum(), calculated);
+            (udp.source_port(), udp.destination_port())
+        }
+        TransportSlice::Tcp(tcp) => {
+            let calculated = tcp.to_header().calc_checksum_ipv4(&header.to_header(), tcp.payload()).unwrap();
+            assert_eq!(tcp.checksum(), calculated);
+            (tcp.source_port(), tcp.destination_port())
+        }
+        TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_) => {
+            panic!("neither UDP nor TCP")
+        }
+    };
+    let (client, server) = (header.source_addr().into(), header.destination_addr().into());
+    (packet.vlan_ids()[0].value(), Flow { client, server, source, destination })
+}
+
+fn reversed(flow: Flow) -> Flow {
+    Flow { client: flow.server, server: flow.client, source: flow.destination, destination: flow.source }
+}
+
+#[test]
+fn frames_of_both_directions_are_valid_and_of_the_size_that_was_asked_for() {
+    for proto in [Protocol::Udp, Protocol::Tcp] {
+        for size in [64, 128, 1_518, 9_022] {
+            let workload = Workload::new(&arguments(50, 20, size, proto));
+            let mut expected: Vec<(u16, Flow)> =
+                workload.flows.iter().flat_map(|flow| [(10, *flow), (20, reversed(*flow))]).collect();
+            let frames = frames_of(workload.steady);
+            assert!(frames.iter().all(|frame| frame.len() == usize::from(size) - 4));
+            let mut seen: Vec<(u16, Flow)> = frames.iter().map(|frame| dissect(frame)).collect();
+            let key =
+                |(vid, flow): &(u16, Flow)| (*vid, flow.client, flow.server, flow.source, flow.destination);
+            expected.sort_unstable_by_key(key);
+            seen.sort_unstable_by_key(key);
+            assert_eq!(seen, expected, "{proto:?} {size}");
+        }
+    }
+}
+
+#[test]
+fn flows_are_opened_in_the_order_that_the_tracker_wants() {
+    let workload = Workload::new(&arguments(9, 20, 64, Protocol::Udp));
+    let opened: Vec<(u16, Flow)> = frames_of(workload.opening).iter().map(|frame| dissect(frame)).collect();
+    assert_eq!(opened, workload.flows.iter().map(|flow| (10, *flow)).collect::<Vec<_>>());
+
+    let workload = Workload::new(&arguments(9, 20, 1_518, Protocol::Tcp));
+    let opened = frames_of(workload.opening);
+    assert_eq!(opened.len(), 27);
+    for (three, flow) in opened.chunks(3).zip(&workload.flows) {
+        let vids = three.iter().map(|frame| dissect(frame)).collect::<Vec<_>>();
+        assert_eq!(vids, [(10, *flow), (20, reversed(*flow)), (10, *flow)]);
+        // The flags' low byte lies behind Ethernet, tag, IPv4 and thirteen bytes: SYN, SYN-ACK, ACK.
+        assert_eq!([0, 1, 2].map(|index: usize| three[index][18 + 20 + 13]), [0x02, 0x12, 0x10]);
+    }
+}
+
+#[test]
+fn the_policy_has_as_many_rules_as_were_asked_for() {
+    for rules in [1, 2, 100, 10_000] {
+        assert_eq!(
+            Workload::new(&arguments(1, rules, 64, Protocol::Udp)).policy.rules().len(),
+            rules as usize
+        );
+    }
+}
+
+/// The first rule of a tier that matches, by the letter of the policy's page.
+fn first_match(policy: &Policy, flow: &Flow, protocol: u8) -> Option<Action> {
+    let is_in = |set: &EndpointSet, host: u32| match set {
+        EndpointSet::Any => true,
+        EndpointSet::OneOf(members) => members.iter().any(|member| contains(policy, member, host)),
+    };
+    let matches =
+        |services: &[Service]| services.iter().any(|s| s.contains(protocol, flow.source, flow.destination));
+    for tier in 0..policy.tiers().len() {
+        let decided = policy.rules().iter().filter(|rule| usize::from(rule.tier.0) == tier).find(|rule| {
+            is_in(&rule.from, flow.client) && is_in(&rule.to, flow.server) && matches(&rule.services)
+        });
+        match decided.map(|rule| rule.action) {
+            Some(Action::Pass) | None => {}
+            other => return other,
+        }
+    }
+    None
+}
+
+fn contains(policy: &Policy, member: &Member, host: u32) -> bool {
+    match member {
+        Member::Selector(selector) => selector.addresses.iter().any(|range| range.contains(address(host))),
+        Member::Segment(id) => {
+            policy.segments()[id.0 as usize].members.iter().any(|member| contains(policy, member, host))
+        }
+    }
+}
+
+#[test]
+fn every_flow_is_allowed_and_different() {
+    for rules in [1, 30, 1_000] {
+        let workload = Workload::new(&arguments(500, rules, 64, Protocol::Udp));
+        let mut seen = std::collections::HashSet::new();
+        for flow in &workload.flows {
+            assert!(seen.insert(*flow), "seed {SEED}: {flow:?} is there twice");
+            for protocol in [6, 17] {
+                let action = first_match(&workload.policy, flow, protocol);
+                assert_eq!(action, Some(Action::Allow), "seed {SEED}, {rules} rules, {flow:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_workload() {
+    let make = |seed| {
+        let workload = Workload::new(&EngineArguments { seed, ..arguments(100, 100, 64, Protocol::Udp) });
+        (workload.policy, workload.flows, frames_of(workload.steady))
+    };
+    assert!(make(1) == make(1));
+    assert!(make(1) != make(2));
+}
+
+#[test]
+fn each_host_in_use_is_a_neighbour_on_its_vlan_and_hosts_are_few() {
+    let workload = Workload::new(&arguments(20_000, 1_000, 64, Protocol::Udp));
+    let known: BTreeSet<(u16, IpAddr)> =
+        workload.topology.neighbors.iter().map(|n| (n.vlan.vid(), n.address)).collect();
+    for flow in &workload.flows {
+        assert!(known.contains(&(10, address(flow.client))) && known.contains(&(20, address(flow.server))));
+    }
+    assert!(known.len() <= 2 * 4_096, "{}", known.len());
+}
+
+#[test]
+fn segments_stay_within_their_vlan_at_any_scale() {
+    let plan = policy::plan(200_000, SEED);
+    for segment in plan.policy.segments() {
+        let network = if segment.name.starts_with("client") { Side::CLIENTS } else { Side::SERVERS }.network;
+        for member in &segment.members {
+            if let Member::Selector(selector) = member {
+                for range in &selector.addresses {
+                    let classifier::addr::IpRange::V4(first, last) = *range else { panic!("not IPv4") };
+                    assert!(first >= network + 256 && last < network + (1 << 20), "{}", segment.name);
+                }
+            }
+        }
+    }
+}
