@@ -229,3 +229,21 @@ fn no_text_makes_the_loader_panic() {
         let _ = (report.render(crate::diagnostic::Style::Plain), report.to_json());
     }
 }
+
+#[test]
+fn the_reference_for_operators_names_every_key_every_choice_and_every_code() {
+    let page = include_str!("../../../docs/POLICY.md");
+    for (table, key) in every_key() {
+        let name = key.name;
+        let forms = [format!("`{name}`"), format!("{name} = "), format!("[{name}]"), format!("[{name}.")];
+        assert!(forms.iter().any(|form| page.contains(form)), "{}: {name}", table.name);
+        if let Kind::Choice(choices) = key.kind {
+            for choice in choices {
+                assert!(page.contains(&format!("`{choice}`")), "{}: {choice}", table.name);
+            }
+        }
+    }
+    for code in Code::ALL {
+        assert!(page.contains(&format!("| `{code}` |")), "{code}");
+    }
+}
