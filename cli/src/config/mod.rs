@@ -237,3 +237,6 @@ pub const fn action_name(action: Action) -> &'static str {
         Action::Pass => "pass",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,13 +128,24 @@ impl Boundaries {
             protocol::ICMP | protocol::ICMPV6 => (PortRange::single(0), service.destination),
             _ => (PortRange::single(0), PortRange::single(0)),
         };
-        let sources = starts(|s| &s.source, source);
+        let sources = likely(starts(|s| &s.source, source), source);
         let packet = |destination, source| Packet { protocol, source, destination };
         starts(|s| &s.destination, destination)
             .into_iter()
             .flat_map(|destination| sources.iter().map(move |source| packet(destination, *source)))
             .collect()
     }
+}
+
+/// Takes for the stretch that holds the first dynamic port (RFC 6335 §6) that port: it makes a packet that
+/// one has seen before.
+fn likely(mut starts: BTreeSet<u16>, range: PortRange) -> BTreeSet<u16> {
+    const DYNAMIC: u16 = 49_152;
+    if let Some(start) = starts.range(..=DYNAMIC).next_back().copied().filter(|_| range.contains(DYNAMIC)) {
+        starts.remove(&start);
+        starts.insert(DYNAMIC);
+    }
+    starts
 }
 
 /// The range without port 0, unless it is nothing else.

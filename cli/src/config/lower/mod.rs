@@ -27,6 +27,8 @@ use classifier::addr::VlanKey;
 use classifier::policy::{Policy, Timestamp};
 use dataplane::topology::Topology;
 use row::Document;
+#[cfg(test)]
+pub(crate) use row::record;
 use std::collections::BTreeMap;
 
 /// What comes out.

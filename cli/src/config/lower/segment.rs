@@ -51,7 +51,8 @@ pub(super) fn lower(
         // A workload that could not be read has no condition left, and has been reported.
         members.extend(picked.filter(|m| !matches!(m, Member::Selector(s) if *s == Default::default())));
         let except = scope.members(row.items("except"), out);
-        if members.is_empty() && (row.items("members").is_empty()) {
+        let is_unread = row.has("select") && expression.is_none();
+        if members.is_empty() && row.items("members").is_empty() && !is_unread {
             out.push(empty(named.name, row, expression.is_some()));
         }
         references.push(targets(row, &names));
@@ -84,12 +85,12 @@ fn check_name(name: Located<&str>, out: &mut Vec<Diagnostic>) {
 fn empty(name: Located<&str>, row: &Row<'_>, selects: bool) -> Diagnostic {
     let message = format!("nothing is in segment `{}`", name.value);
     if selects {
-        let span = row.text("select").map_or(row.span, |text| text.span);
+        let span = row.text("select").map_or(name.span, |text| text.span);
         Diagnostic::warning(Code::EmptySegment, span, message)
             .label("no workload has these labels")
             .help("correct `select`, or the labels of the workloads")
     } else {
-        Diagnostic::warning(Code::EmptySegment, row.span, message)
+        Diagnostic::warning(Code::EmptySegment, name.span, message)
             .help("add `members` or `select`, or take the segment out")
     }
 }

@@ -53,7 +53,7 @@ service = "tcp/100-200"
     assert_eq!(
         holed,
         ["test `t` failed: expected allow, and the default says deny; \
-             tcp/151 (source port 1) from 10.1.0.5@p.1 to 10.2.0.5@p.2"]
+             tcp/151 (source port 49152) from 10.1.0.5@p.1 to 10.2.0.5@p.2"]
     );
 }
 
@@ -126,7 +126,7 @@ rule = "second"
     assert_eq!(
         failures("rule", policy),
         ["test `t` failed: rule `first` decides, not rule `second`; \
-             tcp/80 (source port 1) from 10.1.0.5@p.1 to 10.2.0.5@p.2"]
+             tcp/80 (source port 49152) from 10.1.0.5@p.1 to 10.2.0.5@p.2"]
     );
 }
 
