@@ -2,6 +2,8 @@
 //!
 //! The universes are small and the ranges close together, so that rules overlap and packets hit boundaries.
 
+// Each test binary uses a part of this module.
+#![allow(dead_code)]
 use classifier::addr::{IpRange, Mac, PortId, Prefix, VlanKey};
 use classifier::endpoint::{Endpoint, ServicePacket};
 use classifier::policy::{
