@@ -151,7 +151,6 @@ pub struct Network {
     routes: PrefixMap,
     neighbors: HashMap<(VlanIndex, IpAddr), Mac>,
     bindings: HashMap<(VlanIndex, IpAddr), Vec<Mac>>,
-    bound_macs: Vec<(VlanIndex, Mac)>,
     pass_ip_options: bool,
 }
 
@@ -183,7 +182,6 @@ impl Network {
         Ok(Network {
             mtus: ports.iter().map(|p| p.mtu).collect(),
             neighbors: topology.neighbors.iter().map(|n| ((index_of(n.vlan), n.address), n.mac)).collect(),
-            bound_macs: topology.bindings.iter().map(|b| (index_of(b.vlan), b.mac)).collect(),
             pass_ip_options: topology.sanity.pass_ip_options,
             by_key,
             vlans,
@@ -272,22 +270,16 @@ impl Network {
         self.neighbors.get(&(vlan, address)).copied()
     }
 
-    /// The MACs that the file binds to an address, a static neighbor's among them.
-    pub fn bound_to(&self, vlan: VlanIndex, address: IpAddr) -> impl Iterator<Item = Mac> + '_ {
-        let bindings = self.bindings.get(&(vlan, address)).map_or(&[][..], Vec::as_slice);
-        bindings.iter().copied().chain(self.static_neighbor(vlan, address))
+    /// Whether bindings give the address to other MACs only.
+    #[must_use]
+    pub fn is_bound_to_another(&self, vlan: VlanIndex, address: IpAddr, mac: Mac) -> bool {
+        self.bindings.get(&(vlan, address)).is_some_and(|macs| !macs.contains(&mac))
     }
 
     /// Whether a binding says that the address and the MAC belong together on the VLAN.
     #[must_use]
     pub fn is_binding(&self, vlan: VlanIndex, address: IpAddr, mac: Mac) -> bool {
         self.bindings.get(&(vlan, address)).is_some_and(|macs| macs.contains(&mac))
-    }
-
-    /// Whether any binding on the VLAN names the MAC.
-    #[must_use]
-    pub fn is_bound_mac(&self, vlan: VlanIndex, mac: Mac) -> bool {
-        self.bound_macs.contains(&(vlan, mac))
     }
 
     /// Whether IPv4 options and IPv6 routing headers are let through.

@@ -65,7 +65,7 @@ fn parse_fragment(upper: &[u8], flags: u16, identification: u16, packet: &mut Pa
     let is_invalid = flags & DONT_FRAGMENT != 0
         || upper.is_empty()
         || (more && !upper.len().is_multiple_of(8))
-        || offset as usize + upper.len() > usize::from(u16::MAX)
+        || offset as usize + packet.ip_length() > usize::from(u16::MAX)
         || (units == 1 && packet.protocol == protocol::TCP);
     packet.faults.add_if(is_invalid, DropReason::FragmentInvalid);
     if units == 0 {

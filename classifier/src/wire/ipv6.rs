@@ -23,6 +23,7 @@ pub const MOST_BYTES: usize = 256;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
+const FRAGMENT_HEADER: usize = 8;
 const NO_NEXT: u8 = 59;
 const DESTINATION: u8 = 60;
 
@@ -67,7 +68,8 @@ pub(super) fn parse(payload: &[u8], packet: &mut Packet) {
 
 fn parse_fragment(data: &[u8], upper: &[u8], fragment: Fragment, packet: &mut Packet) {
     let is_invalid = (fragment.more && (data.is_empty() || !data.len().is_multiple_of(8)))
-        || usize::from(fragment.offset) + data.len() > usize::from(u16::MAX);
+        || usize::from(fragment.offset) + packet.ip_length() - HEADER - FRAGMENT_HEADER
+            > usize::from(u16::MAX);
     packet.faults.add_if(is_invalid, DropReason::FragmentInvalid);
     if fragment.offset == 0 {
         if upper::has_whole_header(packet.protocol, upper) {
@@ -120,7 +122,7 @@ impl Chain {
             headers += 1;
             let rest = &body[chain.length..];
             let length = match (kind, rest) {
-                (FRAGMENT, _) => 8,
+                (FRAGMENT, _) => FRAGMENT_HEADER,
                 (_, [_, units, ..]) => (usize::from(*units) + 1) * 8,
                 (_, [] | [_]) => usize::MAX,
             };

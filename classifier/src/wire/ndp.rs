@@ -3,7 +3,6 @@
 //! Router advertisements and redirects are refused on every VLAN: a gateway has no use for them, and hosts
 //! take orders from them (RFC 6105). So is anything in fragments (RFC 6980).
 
-use super::ipv6;
 use super::packet::{Addresses, Packet};
 use crate::addr::Mac;
 
@@ -42,7 +41,7 @@ pub struct Neighbor {
 
 /// Whether an ND message is as RFC 4861 §6.1 and §7.1 ask, and of a kind that hosts send. The checksum is not looked at.
 pub(super) fn is_valid(upper: &[u8], packet: &Packet) -> bool {
-    let Addresses::V6(source, destination) = packet.addresses else { return false };
+    let Addresses::V6(source, _) = packet.addresses else { return false };
     if packet.ttl != HOP_LIMIT || upper.get(1) != Some(&0) || packet.fragment.is_some() {
         return false;
     }
@@ -53,18 +52,11 @@ pub(super) fn is_valid(upper: &[u8], packet: &Packet) -> bool {
         }
         NEIGHBOR_SOLICITATION => {
             let Some(options) = upper.get(NEIGHBOR_HEADER..) else { return false };
-            let from_nobody = source == 0;
-            are_options_sound(options)
-                && !ipv6::is_multicast(target(upper))
-                && (!from_nobody || find(options, SOURCE_LINK_LAYER).is_none())
-                && (!from_nobody || destination == solicited_node(target(upper)))
+            are_options_sound(options) && (source != 0 || find(options, SOURCE_LINK_LAYER).is_none())
         }
         NEIGHBOR_ADVERTISEMENT => {
             let Some(options) = upper.get(NEIGHBOR_HEADER..) else { return false };
-            let is_solicited = upper[4] & 0x40 != 0;
             are_options_sound(options)
-                && !ipv6::is_multicast(target(upper))
-                && !(is_solicited && ipv6::is_multicast(destination))
         }
         _ => false,
     }

@@ -12,11 +12,7 @@ pub(super) fn allows(network: &Network, index: VlanIndex, vlan: &Vlan, mac: Mac,
     let source = packet.source();
     match vlan.guard {
         SpoofGuard::Off => true,
-        SpoofGuard::Bindings => {
-            network.is_binding(index, source, mac)
-                || (is_nd_from_the_link(packet) && network.is_bound_mac(index, mac))
-                || is_nd_from_nobody(packet)
-        }
+        SpoofGuard::Bindings => network.is_binding(index, source, mac) || is_nd_from_nobody(packet),
         SpoofGuard::Subnet => {
             is_in_subnet(network, index, vlan, source)
                 || is_nd_from_the_link(packet)

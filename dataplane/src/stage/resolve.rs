@@ -80,7 +80,7 @@ fn is_arp_sound(network: &Network, index: VlanIndex, vlan: &Vlan, arp: &Arp, sou
     is_of_vlan
         && !vlan.is_broadcast(sender)
         && !vlan.addresses.contains(&sender)
-        && !is_bound_to_another(network, index, sender, arp.sender_mac)
+        && !network.is_bound_to_another(index, sender, arp.sender_mac)
 }
 
 /// Whether an ND message claims an address that is not its sender's to claim (N01).
@@ -91,7 +91,7 @@ pub(super) fn is_foreign(
     packet: &Packet,
     frame: &[u8],
 ) -> bool {
-    let Some(neighbor) = Neighbor::parse(packet.upper_bytes(frame)).filter(|n| !n.is_solicitation) else {
+    let Some(neighbor) = Neighbor::parse(packet.upper_bytes(frame)).filter(|n| n.is_override) else {
         return false;
     };
     let target = IpAddr::V6(Ipv6Addr::from(neighbor.target));
@@ -101,12 +101,7 @@ pub(super) fn is_foreign(
     let has_prefixes = vlan.role == Role::Routed || !vlan.prefixes.is_empty();
     let is_of_vlan = ipv6::is_link_local(neighbor.target) || vlan.prefixes.iter().any(|p| p.contains(target));
     let mac = neighbor.mac.unwrap_or_else(|| link::source(frame));
-    (neighbor.is_override && has_prefixes && !is_of_vlan) || is_bound_to_another(network, index, target, mac)
-}
-
-fn is_bound_to_another(network: &Network, index: VlanIndex, address: IpAddr, mac: Mac) -> bool {
-    let mut bound = network.bound_to(index, address).peekable();
-    bound.peek().is_some() && !bound.any(|b| b == mac)
+    (has_prefixes && !is_of_vlan) || network.is_bound_to_another(index, target, mac)
 }
 
 /// Answers and learns from an ND message that was found sound, on a routed VLAN.

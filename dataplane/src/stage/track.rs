@@ -355,15 +355,18 @@ fn relate(
     let view = engine.tracker.flow(flow);
     let network = generation.network();
     let mut rule = view.rule;
-    // On a stitch the other end's MAC is not in the error: the flow is judged at its own next packet.
     if view.epoch != generation.epoch()
-        && transit.ingress.role == Role::Routed
         && let Some(far) = view.responder_vlan
     {
+        let responder = view.key.address(view.opener.other());
         let question = Question {
             source: (view.opener_vlan, view.opener_mac, view.key.address(view.opener)),
-            destination: view.key.address(view.opener.other()),
-            destination_mac: None,
+            destination: responder,
+            // On a stitch the error tells the responder's MAC if it comes from it.
+            destination_mac: transit
+                .destination_mac()
+                .map(|_| transit.source_mac())
+                .filter(|_| transit.packet.source() == responder),
             protocol: view.key.protocol(),
             ports: view.key.policy_ports(view.opener),
         };
