@@ -45,7 +45,11 @@ fn run(first_seed: u64, policies: u64, packets: usize, size: Size) {
         let scenario = Scenario::new(&mut random, size);
         let policy = Arc::new(scenario.policy.clone());
         // Few pairs are welcome, so that sets of all levels of width come up.
-        let limits = Limits { spread_of_choice: random.pick(&[0, 10, 50, 200, 1000]), ..Limits::default() };
+        let limits = Limits {
+            spread_of_choice: random.pick(&[0, 10, 50, 200, 1000]),
+            folded: random.pick(&[0, 1 << 20, 1 << 20]),
+            ..Limits::default()
+        };
         let tables = Tables::compile_within(Arc::clone(&policy), NOW, &limits)
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         groups[tables.statistics().groups] += 1;
