@@ -35,6 +35,10 @@ fn compare(
     assert_eq!(decision, reference.decide(&source, &destination, packet), "decision, {}", context());
     assert_eq!(tables.segments_of(from), reference.segments_of(&source), "source's segments, {}", context());
     assert_eq!(tables.segments_of(to), reference.segments_of(&destination), "segments, {}", context());
+    // `why` may not know a VLAN: then no condition on one holds.
+    let blind = Endpoint { vlan: None, ..destination };
+    let segments = reference.segments_of(&blind);
+    assert_eq!(tables.segments_of(tables.class_of(&blind)), segments, "without a VLAN, {}", context());
     assert_eq!(tables.is_softened(to), reference.is_softened(&destination), "softened, {}", context());
 }
 
