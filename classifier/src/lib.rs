@@ -2,7 +2,7 @@
 //!
 //! This crate is pure: no sockets, no files, no clocks. It holds the read-only views of headers
 //! ([`wire`]), the key under which a flow is known ([`flow`]), the policy as it is meant
-//! ([`policy`]), the linear scan that defines the answer ([`reference`]), the compiler from policy
+//! ([`policy`]), what follows from its rules ([`decision`]), the linear scan that defines the answer ([`mod@reference`]), the compiler from policy
 //! to immutable tables ([`compile`], [`tables`]) and the reasoning over both ([`analysis`]).
 //!
 //! Invariants:

@@ -35,6 +35,10 @@ fn compare(
     assert_eq!(decision, reference.decide(&source, &destination, packet), "decision, {}", context());
     assert_eq!(tables.segments_of(from), reference.segments_of(&source), "source's segments, {}", context());
     assert_eq!(tables.segments_of(to), reference.segments_of(&destination), "segments, {}", context());
+    // `why` may not know a VLAN: then no condition on one holds.
+    let blind = Endpoint { vlan: None, ..destination };
+    let segments = reference.segments_of(&blind);
+    assert_eq!(tables.segments_of(tables.class_of(&blind)), segments, "without a VLAN, {}", context());
     assert_eq!(tables.is_softened(to), reference.is_softened(&destination), "softened, {}", context());
 }
 
@@ -45,7 +49,11 @@ fn run(first_seed: u64, policies: u64, packets: usize, size: Size) {
         let scenario = Scenario::new(&mut random, size);
         let policy = Arc::new(scenario.policy.clone());
         // Few pairs are welcome, so that sets of all levels of width come up.
-        let limits = Limits { spread_of_choice: random.pick(&[0, 10, 50, 200, 1000]), ..Limits::default() };
+        let limits = Limits {
+            spread_of_choice: random.pick(&[0, 10, 50, 200, 1000]),
+            folded: random.pick(&[0, 1 << 20, 1 << 20]),
+            ..Limits::default()
+        };
         let tables = Tables::compile_within(Arc::clone(&policy), NOW, &limits)
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         groups[tables.statistics().groups] += 1;

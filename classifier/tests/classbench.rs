@@ -155,7 +155,6 @@ fn firewalls_of_a_thousand_rules_compile_exactly() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
 fn large_sets_compile_exactly() {
     for name in ["acl1_10k", "acl3_10k", "ipc1_10k", "fw1_10k", "fw3_10k", "ipc1_50k"] {
         check(name, 500);

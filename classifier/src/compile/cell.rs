@@ -38,7 +38,7 @@ pub(super) fn pairs(
     builder: &mut LineBuilder<'_>,
     limits: &Limits,
 ) -> Result<Pairs, CompileError> {
-    let groups = groups(rules, from, to);
+    let mut groups = groups(rules, from, to);
     let mut lists = Interner::new();
     let mut raw: Vec<Vec<(u64, u32)>> = Vec::new();
     for (at, group) in groups.iter().enumerate() {
@@ -60,39 +60,85 @@ pub(super) fn pairs(
         raw.push(cells);
     }
     let maps: Vec<WordMap> = raw.iter().map(|cells| word_map(cells)).collect();
-    let folder = Folder { groups: &groups, maps: &maps, from, to };
-    let everything = (1u32 << groups.len()) - 1;
-    let mut line_of: WordHashMap<(Vec<u32>, bool), u32> = WordHashMap::default();
-    let mut line_of_list: WordHashMap<(Vec<u32>, bool), u32> = WordHashMap::default();
-    let mut cells = Vec::new();
-    for (at, group) in groups.iter().enumerate() {
-        let closed = group.folded == everything;
-        for (word, list) in &raw[at] {
-            let parts = folder.parts(at, *word, *list);
-            let line = match line_of.get(&(parts.clone(), closed)) {
-                Some(line) => *line,
-                None => {
-                    let mut ranks: Vec<u32> =
-                        parts.iter().flat_map(|list| lists.get(*list).iter().copied()).collect();
-                    ranks.sort_unstable();
-                    builder.prune(&mut ranks, closed);
-                    let line = match line_of_list.get(&(ranks.clone(), closed)) {
-                        Some(line) => *line,
-                        None => {
-                            let line = builder.line(&ranks, closed)?;
-                            line_of_list.insert((ranks, closed), line);
-                            line
-                        }
-                    };
-                    line_of.insert((parts, closed), line);
-                    line
-                }
-            };
-            cells.push((*word, line));
+    fold(&mut groups);
+    let mut plan = Plan::new(&Folder { groups: &groups, maps: &maps, from, to }, &raw, &lists);
+    if plan.ranks > limits.folded {
+        for (at, group) in groups.iter_mut().enumerate() {
+            group.folded = 1 << at;
         }
+        plan = Plan::new(&Folder { groups: &groups, maps: &maps, from, to }, &raw, &lists);
     }
+    let cells = lines(&plan, &groups, &lists, builder)?;
     debug_assert!(cells.len() <= limits.pairs);
     Ok(Pairs { groups, cells: word_map(&cells) })
+}
+
+/// Which lists each cell holds.
+struct Plan {
+    /// Distinct combinations of lists.
+    parts: Interner,
+    /// Group, word and combination of each cell.
+    cells: Vec<(usize, u64, u32)>,
+    /// Ranks in all combinations together: what making the lines will cost.
+    ranks: usize,
+}
+
+impl Plan {
+    fn new(folder: &Folder<'_>, raw: &[Vec<(u64, u32)>], lists: &Interner) -> Plan {
+        let mut plan = Plan { parts: Interner::new(), cells: Vec::new(), ranks: 0 };
+        let mut parts = Vec::new();
+        for (at, cells) in raw.iter().enumerate() {
+            for (word, list) in cells {
+                folder.parts(at, *word, *list, &mut parts);
+                let known = plan.parts.len();
+                let number = plan.parts.number(&parts);
+                if plan.parts.len() > known {
+                    plan.ranks += parts.iter().map(|list| lists.get(*list).len()).sum::<usize>();
+                }
+                plan.cells.push((at, *word, number));
+            }
+        }
+        plan
+    }
+}
+
+/// Makes the line of each cell, each distinct one once.
+fn lines(
+    plan: &Plan,
+    groups: &[Group],
+    lists: &Interner,
+    builder: &mut LineBuilder<'_>,
+) -> Result<Vec<(u64, u32)>, CompileError> {
+    let everything = (1u32 << groups.len()) - 1;
+    // Lines of combinations and of lists of ranks; those of closed cells apart from those of others.
+    let mut of_parts: [WordHashMap<u32, u32>; 2] = Default::default();
+    let mut of_ranks: [(Interner, WordHashMap<u32, u32>); 2] =
+        [(Interner::new(), WordHashMap::default()), (Interner::new(), WordHashMap::default())];
+    let mut cells = Vec::with_capacity(plan.cells.len());
+    for (at, word, parts) in &plan.cells {
+        let closed = groups[*at].folded == everything;
+        if let Some(line) = of_parts[usize::from(closed)].get(parts) {
+            cells.push((*word, *line));
+            continue;
+        }
+        let lists_here = plan.parts.get(*parts);
+        let mut ranks: Vec<u32> = lists_here.iter().flat_map(|list| lists.get(*list)).copied().collect();
+        ranks.sort_unstable();
+        builder.prune(&mut ranks, closed);
+        let (known, of_ranks) = &mut of_ranks[usize::from(closed)];
+        let number = known.number(&ranks);
+        let line = match of_ranks.get(&number) {
+            Some(line) => *line,
+            None => {
+                let line = builder.line(&ranks, closed)?;
+                of_ranks.insert(number, line);
+                line
+            }
+        };
+        of_parts[usize::from(closed)].insert(*parts, line);
+        cells.push((*word, line));
+    }
+    Ok(cells)
 }
 
 /// The groups that rules are in, the finer ones first.
@@ -110,12 +156,16 @@ fn groups(rules: &[Sides], from: &Side, to: &Side) -> Vec<Group> {
         }
     }
     groups.sort_by_key(|g| u8::from(g.from != Level::Narrow) + u8::from(g.to != Level::Narrow));
+    groups
+}
+
+/// Lets the cells of each group hold the rules of all groups that are coarser.
+fn fold(groups: &mut [Group]) {
     for at in 0..groups.len() {
         let Group { from, to, .. } = groups[at];
         let folds = |(_, g): &(usize, &Group)| from.refines(g.from) && to.refines(g.to);
         groups[at].folded = groups.iter().enumerate().filter(folds).map(|(bit, _)| 1 << bit).sum();
     }
-    groups
 }
 
 /// Finds what coarser groups say of a pair.
@@ -129,10 +179,11 @@ struct Folder<'a> {
 
 impl Folder<'_> {
     /// The lists of all groups that the cell holds.
-    fn parts(&self, at: usize, word: u64, own: u32) -> Vec<u32> {
+    fn parts(&self, at: usize, word: u64, own: u32, parts: &mut Vec<u32>) {
         let group = self.groups[at];
         let (f, t) = Pairs::numbers(word);
-        let mut parts = vec![own];
+        parts.clear();
+        parts.push(own);
         for (other, coarse) in self.groups.iter().enumerate() {
             if other == at || group.folded & 1 << other == 0 {
                 continue;
@@ -146,7 +197,6 @@ impl Folder<'_> {
                 parts.push(list);
             }
         }
-        parts
     }
 }
 

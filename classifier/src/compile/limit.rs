@@ -15,6 +15,9 @@ pub struct Limits {
     pub pairs: usize,
     /// As many (pair of classes, rule) entries as are welcome for a faster look-up.
     pub spread_of_choice: usize,
+    /// As many rules in cells as are welcome for a faster look-up: beyond, cells hold the rules of their own
+    /// group alone, and a look-up puts several cells together.
+    pub folded: usize,
     /// Words in lists of port boundaries.
     pub boundaries: usize,
 }
@@ -28,6 +31,7 @@ impl Default for Limits {
             places: 1 << 22,
             pairs: 1 << 24,
             spread_of_choice: 1 << 20,
+            folded: 1 << 21,
             boundaries: 1 << 26,
         }
     }
