@@ -5,7 +5,9 @@
 
 use classifier::addr::{Mac, PortId, VlanKey};
 use classifier::flow::{Domain, End, FlowKey, KeyKind, Query};
-use classifier::wire::{Icmp, QuotedPacket, SctpChunk, SctpPacket, TcpFlags, TcpSegment, Transport, protocol};
+use classifier::wire::{
+    Icmp, QuotedPacket, SctpChunk, SctpPacket, TcpFlags, TcpSegment, Transport, protocol,
+};
 use conntrack::config::Config;
 use conntrack::time::Tick;
 use conntrack::{Epoch, Packet, Terms, Tracked, Tracker};
