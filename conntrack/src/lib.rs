@@ -23,6 +23,8 @@ mod packet;
 mod peers;
 mod plain;
 mod related;
+#[cfg(test)]
+mod rig;
 mod sctp;
 mod state;
 mod statistics;

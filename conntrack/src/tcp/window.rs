@@ -148,3 +148,6 @@ pub(super) fn update(peers: &mut Peers, sender: Side, extent: &Extent) {
         peers.clear(receiver, UNACKED);
     }
 }
+
+#[cfg(test)]
+mod tests;
