@@ -107,7 +107,18 @@ impl Reader<'_> {
                 return;
             }
         };
-        if self.open.contains(&canonical) || self.open.len() >= DEPTH_LIMIT {
+        if self.open.len() >= DEPTH_LIMIT {
+            self.out.push(
+                Diagnostic::error(
+                    Code::IncludeCycle,
+                    span,
+                    format!("files include each other over {DEPTH_LIMIT} deep"),
+                )
+                .help("include them from fewer files"),
+            );
+            return;
+        }
+        if self.open.contains(&canonical) {
             self.out.push(
                 Diagnostic::error(Code::IncludeCycle, span, format!("`{shown}` includes itself"))
                     .help("take it out: a file is read once, whoever includes it"),

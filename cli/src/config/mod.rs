@@ -13,6 +13,7 @@ mod include;
 mod json_schema;
 pub mod judge;
 mod keys;
+mod locate;
 mod lower;
 mod merge;
 mod near;
@@ -51,6 +52,8 @@ pub struct Configuration {
     pub vlan_names: BTreeMap<String, VlanKey>,
     /// Where each rule stands: an index is a [`RuleId`].
     pub rule_spans: Vec<Span>,
+    /// `[service]`, each name with all that it reaches.
+    pub services: BTreeMap<String, Vec<Service>>,
     /// Warnings and notes; none is an error.
     pub warnings: Report,
 }
@@ -66,6 +69,38 @@ impl Configuration {
     #[must_use]
     pub fn vlan(&self, reference: &str) -> Option<VlanKey> {
         self.vlan_names.get(reference).copied()
+    }
+
+    /// The endpoint that `ADDRESS` or `ADDRESS@VLAN` names, as a `[[test]]` writes it.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn endpoint(&self, text: &str) -> Result<TestEndpoint, String> {
+        let (address, vlan) = match text.split_once('@') {
+            Some((address, vlan)) => (address, Some(vlan)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| format!("`{address}` is no IP address"))?;
+        let vlan = match vlan {
+            Some(vlan) => self.vlan(vlan).ok_or(format!("there is no VLAN `{vlan}`"))?,
+            None => locate::locate(&self.topology, address).ok_or(format!(
+                "the VLAN of `{address}` can't be told: write `{address}@VLAN`, with the VLAN's name or port.id"
+            ))?,
+        };
+        Ok(TestEndpoint { vlan, address, mac: locate::mac_of(&self.topology, vlan, address) })
+    }
+
+    /// The packets that a text means in `service`: an inline form, or the name of a service.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn service(&self, text: &str) -> Result<Vec<Service>, String> {
+        match self.services.get(text) {
+            Some(services) => Ok(services.clone()),
+            None => lower::inline_service(text)
+                .map(|service| vec![service])
+                .map_err(|fault| format!("`{text}` is no service: {}; {}", fault.message, fault.help)),
+        }
     }
 
     /// The rule of that id.
@@ -211,6 +246,7 @@ pub fn load_at(path: &Path, now: Timestamp) -> Result<Configuration, LoadError> 
             invariants: lowered.invariants,
             vlan_names: lowered.vlan_names,
             rule_spans: lowered.rule_spans,
+            services: lowered.services,
             warnings: report,
         }),
         Some(_) | None => Err(LoadError::Invalid(report)),

@@ -247,3 +247,20 @@ fn the_reference_for_operators_names_every_key_every_choice_and_every_code() {
         assert!(page.contains(&format!("| `{code}` |")), "{code}");
     }
 }
+
+#[test]
+fn endpoints_and_services_are_read_from_a_command_line_as_from_a_test() {
+    let configuration = load_text("command-line", EVERYTHING).unwrap_or_else(|e| panic!("{}", e.join("\n")));
+    let bound = configuration.endpoint("10.0.10.5").unwrap();
+    assert_eq!(Some(bound.vlan), configuration.vlan("web-net"));
+    assert_eq!(bound.mac, "02:00:00:00:10:05".parse().ok());
+    // By way of the route behind 10.0.20.254.
+    assert_eq!(Some(configuration.endpoint("10.9.7.7").unwrap().vlan), configuration.vlan("trunk0.20"));
+    // By the prefix of the one stitched VLAN that has it.
+    assert_eq!(Some(configuration.endpoint("10.1.0.9").unwrap().vlan), configuration.vlan("trunk0.110"));
+    assert!(configuration.endpoint("192.0.2.1").unwrap_err().contains("192.0.2.1@VLAN"));
+    assert!(configuration.endpoint("192.0.2.1@nowhere").is_err());
+    assert_eq!(configuration.service("https").unwrap().len(), 2);
+    assert_eq!(configuration.service("tcp/80").unwrap().len(), 1);
+    assert!(configuration.service("http").is_err());
+}

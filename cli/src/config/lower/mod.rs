@@ -15,6 +15,7 @@ mod scalar;
 mod segment;
 mod select;
 mod service;
+pub(crate) use service::inline as inline_service;
 mod test;
 mod vlans;
 mod workload;
@@ -24,7 +25,7 @@ use super::tree::Table;
 use super::{Invariant, PolicyTest};
 use crate::diagnostic::{Code, Diagnostic};
 use classifier::addr::VlanKey;
-use classifier::policy::{Policy, Timestamp};
+use classifier::policy::{Policy, Service, Timestamp};
 use dataplane::topology::Topology;
 use row::Document;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub(crate) struct Lowered {
     pub(crate) invariants: Vec<Invariant>,
     pub(crate) vlan_names: BTreeMap<String, VlanKey>,
     pub(crate) rule_spans: Vec<Span>,
+    pub(crate) services: BTreeMap<String, Vec<Service>>,
 }
 
 /// Lowers the merged tree. `None` where the policy as a whole can't be had; then an error says why.
@@ -70,6 +72,7 @@ pub(crate) fn lower(
             invariants,
             vlan_names,
             rule_spans,
+            services: services.by_name(),
         }),
         // The builder says again what has been said with a place.
         Err(_) if had_errors => None,

@@ -4,6 +4,7 @@ use super::row::Located;
 use crate::config::near;
 use crate::config::source::Span;
 use crate::diagnostic::{Code, Diagnostic};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -13,11 +14,13 @@ pub(crate) struct Names<T> {
     /// What a message calls one of them.
     what: &'static str,
     known: HashMap<String, (T, Span)>,
+    /// What was said of a name that is not known: a wrong name is often used more than once.
+    helps: RefCell<HashMap<String, String>>,
 }
 
 impl<T: Copy> Names<T> {
     pub(crate) fn new(what: &'static str) -> Self {
-        Names { what, known: HashMap::new() }
+        Names { what, known: HashMap::new(), helps: RefCell::default() }
     }
 
     /// Gives a name to something; false, with an error, where something else has it.
@@ -58,6 +61,12 @@ impl<T: Copy> Names<T> {
         self.known.contains_key(name)
     }
 
+    fn help(&self, wrong: &str) -> String {
+        let mut helps = self.helps.borrow_mut();
+        let said = helps.entry(wrong.to_owned());
+        said.or_insert_with(|| near::known(wrong, self.what, self.iter())).clone()
+    }
+
     /// All names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         self.known.keys().map(String::as_str)
@@ -69,7 +78,7 @@ impl<T: Copy> Names<T> {
         if found.is_none() {
             out.push(
                 Diagnostic::error(code, name.span, format!("there is no {} `{}`", self.what, name.value))
-                    .help(near::known(name.value, self.what, self.iter())),
+                    .help(self.help(name.value)),
             );
         }
         found
@@ -83,6 +92,17 @@ pub(crate) struct Cycle {
     pub(crate) path: Vec<usize>,
     /// The reference from the last to the first.
     pub(crate) closing: Span,
+}
+
+impl Cycle {
+    /// `a -> b -> a`; of a long circle only the first few.
+    pub(crate) fn describe<'a>(&self, name: impl Fn(usize) -> &'a str) -> String {
+        const SHOWN: usize = 8;
+        let mut names: Vec<&str> = self.path.iter().take(SHOWN).map(|index| name(*index)).collect();
+        names.extend((self.path.len() > SHOWN).then_some("…"));
+        names.extend(self.path.first().map(|index| name(*index)));
+        names.join(" -> ")
+    }
 }
 
 /// The circles among things, `references[i]` being what thing `i` refers to. Depth first with three colours:

@@ -6,10 +6,9 @@ use super::{connected, gateway, routes, scalar, vlans};
 use crate::config::near;
 use crate::config::source::Span;
 use crate::diagnostic::{Code, Diagnostic};
-use classifier::addr::{Mac, PortId, VlanKey};
-use dataplane::topology::{PortConfig, Topology, VlanRole, XdpMode};
+use classifier::addr::{PortId, VlanKey};
+use dataplane::topology::{PortConfig, Topology, XdpMode};
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
 /// The topology, and what it takes to resolve references to it.
 pub(super) struct Network {
@@ -183,37 +182,5 @@ impl Network {
             .map(|vlan| (format!("{}.{}", topology.port_name(vlan.key.port()), vlan.key.vid()), vlan.key));
         let by_name = topology.vlans.iter().filter_map(|vlan| Some((vlan.name.clone()?, vlan.key)));
         by_number.chain(by_name).collect()
-    }
-
-    /// The MAC that a binding or a neighbour gives to an address on a VLAN.
-    pub(super) fn mac_of(&self, vlan: VlanKey, address: IpAddr) -> Option<Mac> {
-        let topology = &self.topology;
-        let bound = topology.bindings.iter().find(|b| b.vlan == vlan && b.address == address);
-        let known = || topology.neighbors.iter().find(|n| n.vlan == vlan && n.address == address);
-        bound.map(|b| b.mac).or_else(|| known().map(|n| n.mac))
-    }
-
-    /// The VLAN that an address is on: by a connected network, else by the longest route, else by the
-    /// prefix of a stitched VLAN where just one has it.
-    pub(super) fn locate(&self, address: IpAddr) -> Option<VlanKey> {
-        let topology = &self.topology;
-        let connected = topology.vlans.iter().flat_map(|vlan| match &vlan.role {
-            VlanRole::Routed { addresses, .. } => addresses.iter().map(|p| (*p, vlan.key)).collect(),
-            VlanRole::Stitched { .. } => Vec::new(),
-        });
-        let routed = topology.routes.iter().map(|route| (route.to, route.vlan));
-        let best = connected
-            .chain(routed)
-            .filter(|(prefix, _)| prefix.contains(address))
-            .max_by_key(|(prefix, _)| prefix.length());
-        if let Some((_, vlan)) = best {
-            return Some(vlan);
-        }
-        let mut stitched = topology.vlans.iter().filter(|vlan| match &vlan.role {
-            VlanRole::Routed { .. } => false,
-            VlanRole::Stitched { prefixes, .. } => prefixes.iter().any(|p| p.contains(address)),
-        });
-        let first = stitched.next()?.key;
-        stitched.next().is_none().then_some(first)
     }
 }

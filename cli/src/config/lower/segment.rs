@@ -152,15 +152,12 @@ fn targets(row: &Row<'_>, names: &Names<SegmentId>) -> Vec<(usize, Span)> {
 
 fn check_cycles(all: &[Segment], references: &[Vec<(usize, Span)>], out: &mut Vec<Diagnostic>) {
     for cycle in super::names::cycles(references) {
-        let names: Vec<&str> = cycle.path.iter().map(|index| all[*index].name.as_str()).collect();
+        let name = |index: usize| all[index].name.as_str();
+        let message = format!("segment `{}` contains itself: {}", name(cycle.path[0]), cycle.describe(name));
         out.push(
-            Diagnostic::error(
-                Code::SegmentCycle,
-                cycle.closing,
-                format!("segment `{}` contains itself: {} -> {}", names[0], names.join(" -> "), names[0]),
-            )
-            .label("this closes the circle")
-            .help("take one of these references out"),
+            Diagnostic::error(Code::SegmentCycle, cycle.closing, message)
+                .label("this closes the circle")
+                .help("take one of these references out"),
         );
     }
 }

@@ -8,6 +8,7 @@ use crate::config::source::Span;
 use crate::diagnostic::{Code, Diagnostic};
 use classifier::policy::{PortRange, Service};
 use classifier::wire::protocol;
+use std::collections::BTreeMap;
 
 /// The words that stand for protocols and can't be names.
 const BUILT_IN: [&str; 6] = ["any", "tcp", "udp", "sctp", "icmp", "icmpv6"];
@@ -72,15 +73,12 @@ pub(super) fn lower(document: &Document<'_>, out: &mut Vec<Diagnostic>) -> Servi
     }
     let cycles = names::cycles(&references);
     for cycle in &cycles {
-        let path: Vec<&str> = cycle.path.iter().map(|index| entries[*index].name.value).collect();
+        let name = |index: usize| entries[index].name.value;
+        let message = format!("service `{}` contains itself: {}", name(cycle.path[0]), cycle.describe(name));
         out.push(
-            Diagnostic::error(
-                Code::ServiceCycle,
-                cycle.closing,
-                format!("service `{}` contains itself: {} -> {}", path[0], path.join(" -> "), path[0]),
-            )
-            .label("this closes the circle")
-            .help("take one of these references out"),
+            Diagnostic::error(Code::ServiceCycle, cycle.closing, message)
+                .label("this closes the circle")
+                .help("take one of these references out"),
         );
     }
     let resolved = (0..own.len()).map(|index| resolve(index, &own, &references)).collect();
@@ -106,6 +104,12 @@ fn once(mut services: Vec<Service>) -> Vec<Service> {
 }
 
 impl Services {
+    /// Every named service with all that it reaches.
+    pub(super) fn by_name(&self) -> BTreeMap<String, Vec<Service>> {
+        let resolved = |name: &str| self.names.get(name).map(|index| self.resolved[index].clone());
+        self.names.iter().filter_map(|name| Some((name.to_owned(), resolved(name)?))).collect()
+    }
+
     /// The `service` of a rule or a test; all packets where it is left out.
     pub(super) fn of(&self, row: &Row<'_>, out: &mut Vec<Diagnostic>) -> Vec<Service> {
         let Some(value) = row.value("service") else { return vec![Service::ANY] };
@@ -190,9 +194,10 @@ fn form(item: Item<'_>, names: &Names<usize>, out: &mut Vec<Diagnostic>) -> Opti
     }
 }
 
-struct Fault {
-    message: String,
-    help: String,
+/// A text that is no service, and what to write instead.
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) help: String,
 }
 
 fn fault(message: impl Into<String>, help: impl Into<String>) -> Fault {
@@ -200,7 +205,7 @@ fn fault(message: impl Into<String>, help: impl Into<String>) -> Fault {
 }
 
 /// `any`, `tcp[/PORTS]`, `icmp[/TYPE[/CODE]]`, `proto/NUMBER`.
-fn inline(text: &str) -> Result<Service, Fault> {
+pub(crate) fn inline(text: &str) -> Result<Service, Fault> {
     let (word, rest) = match text.split_once('/') {
         Some((word, rest)) => (word, Some(rest)),
         None => (text, None),

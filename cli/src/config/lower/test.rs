@@ -8,7 +8,7 @@ use super::rule::Rules;
 use super::scalar;
 use super::segment::Segments;
 use super::service::Services;
-use crate::config::{Expectation, Invariant, PolicyTest, TestEndpoint};
+use crate::config::{Expectation, Invariant, PolicyTest, TestEndpoint, locate};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// All tests in the order of the files.
@@ -106,7 +106,7 @@ fn endpoint(text: Located<&str>, network: &Network, out: &mut Vec<Diagnostic>) -
         (Some(vlan), _) => network.vlan(Located::new(vlan, text.span), out)?,
         (None, None) => return None,
         (None, Some(address)) => {
-            match network.locate(address) {
+            match locate::locate(&network.topology, address) {
                 Some(vlan) => vlan,
                 None => {
                     out.push(
@@ -123,5 +123,5 @@ fn endpoint(text: Located<&str>, network: &Network, out: &mut Vec<Diagnostic>) -
         }
     };
     let address = address?;
-    Some(TestEndpoint { vlan, address, mac: network.mac_of(vlan, address) })
+    Some(TestEndpoint { vlan, address, mac: locate::mac_of(&network.topology, vlan, address) })
 }
