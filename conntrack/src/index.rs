@@ -12,6 +12,9 @@
 //! are full an occupant is moved to its other bucket without a look at its entry. Buckets are sized for 80 %
 //! load at the table's capacity, where that practically never fails; if it does, the insertion is refused.
 //! The index knows nothing of keys or time.
+//!
+//! Its one use of `unsafe` says that an empty bucket is all zeroes.
+#![allow(unsafe_code)]
 
 use crate::memory::{Zeroed, prefetch, zeroed_slice};
 
@@ -29,7 +32,6 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 // SAFETY: two arrays of integers.
-#[allow(unsafe_code)]
 unsafe impl Zeroed for Bucket {}
 
 impl Bucket {

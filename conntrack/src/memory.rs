@@ -1,6 +1,6 @@
 //! Memory that costs nothing until it is used, and hints to the cache.
 //!
-//! Both need `unsafe`; nothing else in the crate does.
+//! Both need `unsafe`; elsewhere in the crate only the claim that a type may be zero does.
 #![allow(unsafe_code)]
 
 /// A type whose value may be all zero bytes.

@@ -97,17 +97,19 @@ pub(crate) fn step(
 
 fn init(now: Moment, body: &mut Body, side: Side, packet: &Packet<'_>, chunks: &SctpPacket) -> Step {
     let Some(tag) = lone_init(chunks) else { return Step::INVALID };
-    match body.state() {
-        State::SctpClosed => open(packet, chunks).map_or(Step::INVALID, Step::Replace),
-        _ if side == Side::Responder => Step::INVALID,
-        State::SctpInit => {
-            // The responder answers the latest, so the earlier ones are of no use.
-            set_tag(&mut body.peers, Side::Responder, tag);
-            set_tag(&mut body.peers, Side::Opener, 0);
-            UPDATE
-        }
-        _ => stray_init(now, body, tag),
+    if body.state() == State::SctpClosed {
+        return open(packet, chunks).map_or(Step::INVALID, Step::Replace);
     }
+    if side == Side::Responder {
+        return Step::INVALID;
+    }
+    if body.state() != State::SctpInit {
+        return stray_init(now, body, tag);
+    }
+    // The responder answers the latest, so the earlier ones are of no use.
+    set_tag(&mut body.peers, Side::Responder, tag);
+    set_tag(&mut body.peers, Side::Opener, 0);
+    UPDATE
 }
 
 fn stray_init(now: Moment, body: &mut Body, tag: u32) -> Step {
@@ -161,14 +163,12 @@ fn cookie_echo(body: &mut Body, side: Side, chunks: &SctpPacket) -> Step {
     if chunks.tag != tag(peers, Side::Opener) {
         return Step::INVALID;
     }
-    match body.state() {
-        State::SctpInit | State::SctpEchoed => {
-            body.set_state(State::SctpEchoed);
-            UPDATE
-        }
+    if !matches!(body.state(), State::SctpInit | State::SctpEchoed) {
         // The COOKIE ACK was lost: the responder sends it again (RFC 9260 §5.2.4, D).
-        _ => Step::Hold,
+        return Step::Hold;
     }
+    body.set_state(State::SctpEchoed);
+    UPDATE
 }
 
 /// Chunks that need an association, and bear its tag.

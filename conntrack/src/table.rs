@@ -30,17 +30,6 @@ struct Note {
     place: u32,
 }
 
-/// How much a sweep ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reach {
-    /// What has expired before this tick began.
-    Ticks,
-    /// That, and what has expired in this tick: for when every place counts.
-    ThisMoment,
-    /// Everything.
-    Everything,
-}
-
 /// The table of one address family.
 pub(crate) struct Table<A> {
     hasher: SipHasher13,
@@ -218,13 +207,10 @@ impl<A: Address> Table<A> {
         &self.half_open
     }
 
-    /// Ends what has expired by `now`, and hands each to `gone`.
-    pub(crate) fn sweep(&mut self, now: Tick, reach: Reach, mut gone: impl FnMut(&Body)) {
+    /// Ends what has expired before the tick of `now` began, and hands each to `gone`. `all`: everything has.
+    pub(crate) fn sweep(&mut self, now: Tick, all: bool, mut gone: impl FnMut(&Body)) {
         let moment = Moment::of(now);
-        let all = reach == Reach::Everything;
-        let tick = WheelTick::of(now);
-        let until = if reach == Reach::ThisMoment { tick.next() } else { tick };
-        while let Some(mut due) = self.wheel.turn(until) {
+        while let Some(mut due) = self.wheel.turn(WheelTick::of(now)) {
             while let Some(slot) = self.wheel.next_due(&mut due) {
                 let body = self.entries[slot as usize].body;
                 if all || body.deadline.has_come(moment) {
@@ -248,3 +234,6 @@ impl<A: Address> Table<A> {
         capacity * per_slot + self.index.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests;

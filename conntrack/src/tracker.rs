@@ -21,7 +21,7 @@ use crate::packet::{Opening, Packet, Relation, Tracked};
 use crate::peers::Side;
 use crate::related::{self, Unrelated};
 use crate::statistics::Statistics;
-use crate::table::{Reach, Table};
+use crate::table::Table;
 use crate::terms::{RuleKey, Terms};
 use crate::time::Tick;
 use crate::timeouts::Spans;
@@ -127,17 +127,17 @@ impl Tracker {
     /// earlier `now` counts as the latest that was seen.
     pub fn advance(&mut self, now: Tick) {
         let now = self.clock(now);
-        self.sweep(now, Reach::Ticks);
+        self.sweep(now, false);
     }
 
-    fn sweep(&mut self, now: Tick, reach: Reach) {
+    fn sweep(&mut self, now: Tick, all: bool) {
         let Tracker { v4, v6, counts, statistics, .. } = self;
         let mut gone = |body: &Body| {
             counts.subtract(body.rule());
             statistics.expired += 1;
         };
-        v4.sweep(now, reach, &mut gone);
-        v6.sweep(now, reach, &mut gone);
+        v4.sweep(now, all, &mut gone);
+        v6.sweep(now, all, &mut gone);
         self.swept = now;
     }
 
@@ -158,7 +158,7 @@ impl Tracker {
     fn wake(&mut self, now: Tick) {
         // No deadline is farther away than the longest timeout.
         let all = now.since(self.now) > crate::config::Timeouts::LIMIT;
-        self.sweep(now, if all { Reach::Everything } else { Reach::Ticks });
+        self.sweep(now, all);
     }
 
     /// Asks the CPU for the memory in which the flow of a key is looked up, so that a batch of packets waits
@@ -323,7 +323,7 @@ impl Tracker {
         };
         if is_over(&self.counts) {
             // Some may have expired since the timers last ran.
-            self.sweep(now, Reach::ThisMoment);
+            self.sweep(now, false);
             if is_over(&self.counts) {
                 self.statistics.rule_limited += 1;
                 return Err(DropReason::RuleLimit);
@@ -337,7 +337,7 @@ impl Tracker {
         if self.len() < self.capacity {
             return Ok(());
         }
-        self.sweep(now, Reach::ThisMoment);
+        self.sweep(now, false);
         if self.len() < self.capacity {
             return Ok(());
         }

@@ -44,11 +44,6 @@ impl WheelTick {
         WheelTick(deadline.div_ceil(1 << TICK_SHIFT))
     }
 
-    /// The tick after this one.
-    pub(crate) fn next(self) -> WheelTick {
-        WheelTick(self.0 + 1)
-    }
-
     fn head(self) -> u32 {
         (self.0 % u64::from(TURN)) as u32
     }

@@ -132,9 +132,6 @@ pub(super) fn cell(side: Side, event: Event, state: State) -> Cell {
 /// Note 9: FINs are kept per side. One that a side sends again moves nothing; where the table takes it for
 /// the other side's, the state stays.
 pub(super) fn after_fin(old: State, next: State, has_sent_one: bool) -> State {
-    let is_first_of_side = !has_sent_one;
-    match (old, is_first_of_side) {
-        (State::FinWait | State::CloseWait, false) => old,
-        (_, _) => next,
-    }
+    let waits_for_other = matches!(old, State::FinWait | State::CloseWait);
+    if waits_for_other && has_sent_one { old } else { next }
 }
