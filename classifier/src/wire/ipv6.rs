@@ -112,7 +112,11 @@ impl Chain {
                 }
                 FRAGMENT => {
                     fragments += 1;
-                    faults.add_if(fragments > 1, DropReason::FragmentInvalid);
+                    if fragments > 1 {
+                        // What is behind a fragment in a fragment is nobody's header.
+                        faults.add(DropReason::FragmentInvalid);
+                        break;
+                    }
                 }
                 _ => {
                     destinations += 1;
