@@ -11,4 +11,5 @@ pub mod command;
 pub mod config;
 pub mod diagnostic;
 pub mod replay;
+pub mod run;
 pub mod testbed;

@@ -211,9 +211,7 @@ fn a_sleeper_is_woken_by_a_frame() {
     let mut opened = open(&bed, &[request("left", XdpMode::Auto)]).unwrap();
     let wire = bed.wire(0).unwrap();
     let queue = &mut opened.ports[0][0];
-    let descriptor = queue.descriptor().expect("a socket has one");
-    // SAFETY: the port, and with it the descriptor, outlives the borrow.
-    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let socket = queue.descriptor().expect("a socket has one");
     let sleep = |timeout: i32| {
         let mut wait = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd is passed, and it outlives the call.

@@ -27,3 +27,6 @@ pub mod counters;
 pub mod engine;
 mod pipeline;
 mod stage;
+
+pub mod event;
+pub mod worker;

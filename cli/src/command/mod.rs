@@ -2,6 +2,7 @@
 
 mod check;
 mod replay;
+mod run;
 mod schema;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -22,6 +23,8 @@ enum Command {
     Check(check::Check),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
+    /// Run the gateway.
+    Run(run::Run),
     /// Print the JSON Schema of the gateway file, for editors.
     Schema(schema::Schema),
 }
@@ -33,6 +36,7 @@ impl CommandLine {
         let outcome = match self.command {
             Command::Check(check) => check.run(),
             Command::Replay(replay) => replay.run(),
+            Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
         };
         outcome.into()
