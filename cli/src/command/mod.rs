@@ -4,7 +4,10 @@ mod check;
 mod replay;
 mod schema;
 
+use crate::config::{Checked, Configuration, LoadError, load_checked};
+use crate::diagnostic::Style;
 use clap::{Parser, Subcommand, ValueEnum};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A microsegmentation gateway.
@@ -39,18 +42,15 @@ impl CommandLine {
     }
 }
 
-/// Reads a gateway file for a command that needs a good one: runs its tests too, and prints what is wrong.
-fn load(path: &std::path::Path) -> Option<crate::config::Configuration> {
-    use crate::config::judge::LinearJudge;
-    use crate::config::{self, LoadError, testing};
-    use crate::diagnostic::Style;
-    match config::load(path) {
-        Ok(configuration) => {
-            let failures =
-                testing::run(&configuration, &LinearJudge::new(&configuration.policy, config::now()));
-            eprint!("{}", failures.render(Style::for_stderr()));
-            (!failures.has_errors()).then_some(configuration)
-        }
+/// Reads a gateway file for a command that needs a good one (see [`load_checked`]); prints what is wrong.
+fn load(path: &Path) -> Option<Configuration> {
+    load_with_tables(path).map(|checked| checked.configuration)
+}
+
+/// As [`load`], with the tables of the policy.
+fn load_with_tables(path: &Path) -> Option<Checked> {
+    match load_checked(path) {
+        Ok(checked) => Some(checked),
         Err(LoadError::Invalid(report)) => {
             eprint!("{}", report.render(Style::for_stderr()));
             None

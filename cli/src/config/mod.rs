@@ -5,13 +5,13 @@
 //! ```
 //!
 //! Each stage adds its diagnostics and goes on with what it understood, so that one run reports all there
-//! is to report. A [`Configuration`] comes out only where there was no error. Running `[[test]]`s is
-//! [`testing`]'s business, since it needs someone to judge packets.
+//! is to report. A [`Configuration`] comes out only where there was no error, and a [`Checked`] one only where its
+//! policy compiles and its `[[test]]`s ([`testing`]) hold.
 
+mod checked;
 mod format;
 mod include;
 mod json_schema;
-pub mod judge;
 mod keys;
 mod locate;
 mod lower;
@@ -22,12 +22,14 @@ pub mod source;
 pub mod testing;
 mod tree;
 
+pub use checked::{Checked, check, check_within, load_checked};
 pub use json_schema::json_schema;
 
 use crate::diagnostic::{Code, Diagnostic, Report};
 use classifier::addr::{Mac, VlanKey};
+use classifier::endpoint::Endpoint;
 use classifier::policy::{Action, EndpointSet, Policy, RuleId, Service, Timestamp};
-use dataplane::topology::Topology;
+use dataplane::topology::{Topology, VlanConfig, VlanRole};
 use source::{Sources, Span};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -120,6 +122,28 @@ pub struct TestEndpoint {
     pub address: IpAddr,
     /// The MAC that a `[[binding]]` or `[[neighbor]]` gives to the address there.
     pub mac: Option<Mac>,
+}
+
+impl TestEndpoint {
+    /// The endpoint as the source of a packet.
+    #[must_use]
+    pub fn as_source(&self) -> Endpoint {
+        Endpoint { vlan: Some(self.vlan), mac: self.mac, address: self.address }
+    }
+
+    /// The endpoint as the destination of a packet: on a routed VLAN it has no MAC yet when it is judged.
+    #[must_use]
+    pub fn as_destination(&self, topology: &Topology) -> Endpoint {
+        let mac = self.mac.filter(|_| is_stitched(topology, self.vlan));
+        Endpoint { vlan: Some(self.vlan), mac, address: self.address }
+    }
+}
+
+/// Whether the VLAN is in a stitch.
+#[must_use]
+pub fn is_stitched(topology: &Topology, vlan: VlanKey) -> bool {
+    let is_it = |v: &&VlanConfig| v.key == vlan;
+    topology.vlans.iter().find(is_it).is_some_and(|v| matches!(v.role, VlanRole::Stitched { .. }))
 }
 
 /// What a test or an invariant expects.
