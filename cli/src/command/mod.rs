@@ -1,12 +1,15 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
 mod check;
+mod completions;
+mod man;
 mod replay;
 mod schema;
+mod why;
 
 use crate::config::{Checked, Configuration, LoadError, load_checked};
 use crate::diagnostic::Style;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,10 +26,16 @@ pub struct CommandLine {
 enum Command {
     /// Check a gateway file and all that it includes, and run its tests.
     Check(check::Check),
+    /// Print a completion script for a shell.
+    Completions(completions::Completions),
+    /// Write the manual pages into a folder.
+    Man(man::Man),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
     /// Print the JSON Schema of the gateway file, for editors.
     Schema(schema::Schema),
+    /// Say what the policy makes of one new flow, and why.
+    Why(why::WhyCommand),
 }
 
 impl CommandLine {
@@ -35,8 +44,11 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
             Command::Check(check) => check.run(),
+            Command::Completions(completions) => completions.run(CommandLine::command()),
+            Command::Man(man) => man.run(CommandLine::command()),
             Command::Replay(replay) => replay.run(),
             Command::Schema(schema) => schema.run(),
+            Command::Why(why) => why.run(),
         };
         outcome.into()
     }

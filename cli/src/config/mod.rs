@@ -24,6 +24,9 @@ mod tree;
 
 pub use checked::{Checked, check, check_within, load_checked};
 pub use json_schema::json_schema;
+#[cfg(test)]
+pub(crate) use lower::inline_service;
+pub use lower::inline_text as service_text;
 
 use crate::diagnostic::{Code, Diagnostic, Report};
 use classifier::addr::{Mac, VlanKey};
@@ -78,18 +81,39 @@ impl Configuration {
     /// # Errors
     /// What is wrong with the text.
     pub fn endpoint(&self, text: &str) -> Result<TestEndpoint, String> {
+        let (address, vlan) = self.address_and_vlan(text)?;
+        let vlan = vlan.or_else(|| self.locate(address)).ok_or(format!(
+            "the VLAN of `{address}` can't be told: write `{address}@VLAN`, with the VLAN's name or port.id"
+        ))?;
+        Ok(TestEndpoint { vlan, address, mac: self.mac_of(vlan, address) })
+    }
+
+    /// The parts of `ADDRESS` or `ADDRESS@VLAN`.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn address_and_vlan(&self, text: &str) -> Result<(IpAddr, Option<VlanKey>), String> {
         let (address, vlan) = match text.split_once('@') {
             Some((address, vlan)) => (address, Some(vlan)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| format!("`{address}` is no IP address"))?;
-        let vlan = match vlan {
-            Some(vlan) => self.vlan(vlan).ok_or(format!("there is no VLAN `{vlan}`"))?,
-            None => locate::locate(&self.topology, address).ok_or(format!(
-                "the VLAN of `{address}` can't be told: write `{address}@VLAN`, with the VLAN's name or port.id"
-            ))?,
-        };
-        Ok(TestEndpoint { vlan, address, mac: locate::mac_of(&self.topology, vlan, address) })
+        match vlan {
+            Some(vlan) => Ok((address, Some(self.vlan(vlan).ok_or(format!("there is no VLAN `{vlan}`"))?))),
+            None => Ok((address, None)),
+        }
+    }
+
+    /// The VLAN that an address is on, as far as connected networks, routes and prefixes tell.
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> Option<VlanKey> {
+        locate::locate(&self.topology, address)
+    }
+
+    /// The MAC that a `[[binding]]` or a `[[neighbor]]` gives to an address on a VLAN.
+    #[must_use]
+    pub fn mac_of(&self, vlan: VlanKey, address: IpAddr) -> Option<Mac> {
+        locate::mac_of(&self.topology, vlan, address)
     }
 
     /// The packets that a text means in `service`: an inline form, or the name of a service.
