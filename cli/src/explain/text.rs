@@ -27,7 +27,10 @@ impl Answer {
             let _ = writeln!(text, "default\n  {}", self.default_text());
         }
         if let Some(nearest) = &self.nearest_allow {
-            let _ = writeln!(text, "\nnearest allow: {}", nearest.text);
+            // Where the packet never comes to the policy, no change of the policy lets it in.
+            let alone =
+                if self.notes.iter().any(|n| n.reason.is_some()) { " (of the policy alone)" } else { "" };
+            let _ = writeln!(text, "\nnearest allow{alone}: {}", nearest.text);
         }
         if !known.is_empty() {
             text.push('\n');
