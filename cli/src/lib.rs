@@ -1,7 +1,7 @@
 //! The `bulkhead` program: everything that a person touches.
 //!
 //! Input as written becomes input as meant in [`config`]; what is wrong with it is a
-//! [`diagnostic::Diagnostic`]; [`command`] has one file for each word that the program understands.
+//! [`diagnostic::Diagnostic`]; [`explain`] says why a flow gets what it gets; [`command`] has one file for each word that the program understands.
 //!
 //! Invariants:
 //! - A [`config::Configuration`] exists only where its files have no error.
@@ -10,6 +10,7 @@
 pub mod command;
 pub mod config;
 pub mod diagnostic;
+pub mod explain;
 pub mod replay;
 pub mod run;
 pub mod testbed;

@@ -1,7 +1,6 @@
 //! The gateway files under `configs`, and what `bulkhead` says of files that are valid.
 
-use cli::config::judge::LinearJudge;
-use cli::config::{load, now, testing};
+use cli::config::load_checked;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -25,12 +24,9 @@ fn check_text(name: &str, text: &str) -> Output {
 fn every_file_to_start_from_is_valid_and_its_tests_hold() {
     for name in ["minimal", "three-tier", "campus", "monitor-first"] {
         let path = root().join(format!("configs/{name}.toml"));
-        let configuration = load(&path).unwrap_or_else(|error| panic!("{error}"));
+        let configuration = load_checked(&path).unwrap_or_else(|error| panic!("{error}")).configuration;
         assert!(configuration.warnings.is_empty(), "{name}: {:?}", configuration.warnings.diagnostics());
         assert!(configuration.tests.len() >= 2, "{name} has no tests");
-        let judge = LinearJudge::new(&configuration.policy, now());
-        let failures = testing::run(&configuration, &judge);
-        assert!(failures.is_empty(), "{name}: {:?}", failures.diagnostics());
     }
 }
 

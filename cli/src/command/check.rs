@@ -1,8 +1,7 @@
-//! `bulkhead check`: is the gateway file valid, and do its tests hold?
+//! `bulkhead check`: is the gateway file valid, does its policy compile, and do its tests hold?
 
 use super::{Outcome, Output};
-use crate::config::judge::LinearJudge;
-use crate::config::{self, Configuration, LoadError, testing};
+use crate::config::{Configuration, LoadError, load_checked};
 use crate::diagnostic::{Report, Severity, Style};
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,12 +23,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Outcome {
         let path = self.file.or(self.config).expect("the parser wants one of the two");
-        let (summary, report) = match config::load(&path) {
-            Ok(configuration) => {
-                let judge = LinearJudge::new(&configuration.policy, config::now());
-                let failures = testing::run(&configuration, &judge);
-                (Some(summary(&configuration)), configuration.warnings.merged(failures))
-            }
+        let (summary, report) = match load_checked(&path) {
+            Ok(checked) => (Some(summary(&checked.configuration)), checked.configuration.warnings),
             Err(LoadError::Invalid(report)) => (None, report),
             Err(LoadError::Unreadable(error)) => {
                 eprintln!("error: {}: {error}", path.display());

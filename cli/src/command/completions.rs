@@ -2,16 +2,39 @@
 //!
 //! The script is made from the commands themselves, so it never knows less or more than they do.
 
+use super::Outcome;
 use clap::Command;
 use clap_complete::Shell;
 use std::io::{self, Write};
+
+/// Print a completion script for a shell.
+#[derive(clap::Args, Debug)]
+pub(super) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self, command: Command) -> Outcome {
+        match write(command, self.shell, &mut io::stdout()) {
+            Ok(()) => Outcome::Success,
+            // A reader that has gone away has what it wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Success,
+            Err(error) => {
+                eprintln!("error: the script can't be written: {error}");
+                Outcome::Failure
+            }
+        }
+    }
+}
 
 /// Writes the completion script of `command` for `shell`.
 ///
 /// # Errors
 /// Where `out` takes no bytes. A closed pipe (`| head`) is one of them: it is the caller who knows what that
 /// means.
-pub fn write(mut command: Command, shell: Shell, out: &mut dyn Write) -> io::Result<()> {
+fn write(mut command: Command, shell: Shell, out: &mut dyn Write) -> io::Result<()> {
     // The generator panics where it can't write, so it writes to memory.
     let mut script = Vec::new();
     let name = command.get_name().to_owned();

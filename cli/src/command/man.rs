@@ -2,17 +2,38 @@
 //!
 //! The pages are made from the commands themselves; what needs more words than `--help` has is in `docs/`.
 
+use super::Outcome;
 use clap::Command;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// Write the manual pages into a folder.
+#[derive(clap::Args, Debug)]
+pub(super) struct Man {
+    /// The folder; it is made where it is missing.
+    #[arg(value_name = "DIR")]
+    into: PathBuf,
+}
+
+impl Man {
+    pub(super) fn run(self, command: Command) -> Outcome {
+        match write(command, &self.into) {
+            Ok(_) => Outcome::Success,
+            Err(error) => {
+                eprintln!("error: {}: {error}", self.into.display());
+                Outcome::Failure
+            }
+        }
+    }
+}
 
 /// Writes the pages of `command` and all its subcommands into the folder `into`, which is made where it is
 /// missing: `bulkhead.1`, `bulkhead-replay.1`, … Returns the files in the order of the commands.
 ///
 /// # Errors
 /// Where a file can't be written.
-pub fn write(command: Command, into: &Path) -> io::Result<Vec<PathBuf>> {
+fn write(command: Command, into: &Path) -> io::Result<Vec<PathBuf>> {
     fs::create_dir_all(into)?;
     let mut written = Vec::new();
     // Long options and global arguments reach the subcommands only when the whole is built.

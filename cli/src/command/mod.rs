@@ -1,11 +1,17 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
 mod check;
+mod completions;
+mod man;
 mod replay;
 mod run;
 mod schema;
+mod why;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use crate::config::{Checked, Configuration, LoadError, load_checked};
+use crate::diagnostic::Style;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A microsegmentation gateway.
@@ -21,12 +27,18 @@ pub struct CommandLine {
 enum Command {
     /// Check a gateway file and all that it includes, and run its tests.
     Check(check::Check),
+    /// Print a completion script for a shell.
+    Completions(completions::Completions),
+    /// Write the manual pages into a folder.
+    Man(man::Man),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
     /// Run the gateway.
     Run(run::Run),
     /// Print the JSON Schema of the gateway file, for editors.
     Schema(schema::Schema),
+    /// Say what the policy makes of one new flow, and why.
+    Why(why::WhyCommand),
 }
 
 impl CommandLine {
@@ -35,26 +47,26 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
             Command::Check(check) => check.run(),
+            Command::Completions(completions) => completions.run(CommandLine::command()),
+            Command::Man(man) => man.run(CommandLine::command()),
             Command::Replay(replay) => replay.run(),
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
+            Command::Why(why) => why.run(),
         };
         outcome.into()
     }
 }
 
-/// Reads a gateway file for a command that needs a good one: runs its tests too, and prints what is wrong.
-fn load(path: &std::path::Path) -> Option<crate::config::Configuration> {
-    use crate::config::judge::LinearJudge;
-    use crate::config::{self, LoadError, testing};
-    use crate::diagnostic::Style;
-    match config::load(path) {
-        Ok(configuration) => {
-            let failures =
-                testing::run(&configuration, &LinearJudge::new(&configuration.policy, config::now()));
-            eprint!("{}", failures.render(Style::for_stderr()));
-            (!failures.has_errors()).then_some(configuration)
-        }
+/// Reads a gateway file for a command that needs a good one (see [`load_checked`]); prints what is wrong.
+fn load(path: &Path) -> Option<Configuration> {
+    load_with_tables(path).map(|checked| checked.configuration)
+}
+
+/// As [`load`], with the tables of the policy.
+fn load_with_tables(path: &Path) -> Option<Checked> {
+    match load_checked(path) {
+        Ok(checked) => Some(checked),
         Err(LoadError::Invalid(report)) => {
             eprint!("{}", report.render(Style::for_stderr()));
             None

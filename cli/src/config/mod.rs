@@ -5,13 +5,13 @@
 //! ```
 //!
 //! Each stage adds its diagnostics and goes on with what it understood, so that one run reports all there
-//! is to report. A [`Configuration`] comes out only where there was no error. Running `[[test]]`s is
-//! [`testing`]'s business, since it needs someone to judge packets.
+//! is to report. A [`Configuration`] comes out only where there was no error, and a [`Checked`] one only where its
+//! policy compiles and its `[[test]]`s ([`testing`]) hold.
 
+mod checked;
 mod format;
 mod include;
 mod json_schema;
-pub mod judge;
 mod keys;
 mod locate;
 mod lower;
@@ -22,12 +22,17 @@ pub mod source;
 pub mod testing;
 mod tree;
 
+pub use checked::{Checked, check, check_within, load_checked};
 pub use json_schema::json_schema;
+#[cfg(test)]
+pub(crate) use lower::inline_service;
+pub use lower::inline_text as service_text;
 
 use crate::diagnostic::{Code, Diagnostic, Report};
 use classifier::addr::{Mac, VlanKey};
+use classifier::endpoint::Endpoint;
 use classifier::policy::{Action, EndpointSet, Policy, RuleId, Service, Timestamp};
-use dataplane::topology::Topology;
+use dataplane::topology::{Topology, VlanConfig, VlanRole};
 use source::{Sources, Span};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -76,18 +81,39 @@ impl Configuration {
     /// # Errors
     /// What is wrong with the text.
     pub fn endpoint(&self, text: &str) -> Result<TestEndpoint, String> {
+        let (address, vlan) = self.address_and_vlan(text)?;
+        let vlan = vlan.or_else(|| self.locate(address)).ok_or(format!(
+            "the VLAN of `{address}` can't be told: write `{address}@VLAN`, with the VLAN's name or port.id"
+        ))?;
+        Ok(TestEndpoint { vlan, address, mac: self.mac_of(vlan, address) })
+    }
+
+    /// The parts of `ADDRESS` or `ADDRESS@VLAN`.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn address_and_vlan(&self, text: &str) -> Result<(IpAddr, Option<VlanKey>), String> {
         let (address, vlan) = match text.split_once('@') {
             Some((address, vlan)) => (address, Some(vlan)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| format!("`{address}` is no IP address"))?;
-        let vlan = match vlan {
-            Some(vlan) => self.vlan(vlan).ok_or(format!("there is no VLAN `{vlan}`"))?,
-            None => locate::locate(&self.topology, address).ok_or(format!(
-                "the VLAN of `{address}` can't be told: write `{address}@VLAN`, with the VLAN's name or port.id"
-            ))?,
-        };
-        Ok(TestEndpoint { vlan, address, mac: locate::mac_of(&self.topology, vlan, address) })
+        match vlan {
+            Some(vlan) => Ok((address, Some(self.vlan(vlan).ok_or(format!("there is no VLAN `{vlan}`"))?))),
+            None => Ok((address, None)),
+        }
+    }
+
+    /// The VLAN that an address is on, as far as connected networks, routes and prefixes tell.
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> Option<VlanKey> {
+        locate::locate(&self.topology, address)
+    }
+
+    /// The MAC that a `[[binding]]` or a `[[neighbor]]` gives to an address on a VLAN.
+    #[must_use]
+    pub fn mac_of(&self, vlan: VlanKey, address: IpAddr) -> Option<Mac> {
+        locate::mac_of(&self.topology, vlan, address)
     }
 
     /// The packets that a text means in `service`: an inline form, or the name of a service.
@@ -120,6 +146,28 @@ pub struct TestEndpoint {
     pub address: IpAddr,
     /// The MAC that a `[[binding]]` or `[[neighbor]]` gives to the address there.
     pub mac: Option<Mac>,
+}
+
+impl TestEndpoint {
+    /// The endpoint as the source of a packet.
+    #[must_use]
+    pub fn as_source(&self) -> Endpoint {
+        Endpoint { vlan: Some(self.vlan), mac: self.mac, address: self.address }
+    }
+
+    /// The endpoint as the destination of a packet: on a routed VLAN it has no MAC yet when it is judged.
+    #[must_use]
+    pub fn as_destination(&self, topology: &Topology) -> Endpoint {
+        let mac = self.mac.filter(|_| is_stitched(topology, self.vlan));
+        Endpoint { vlan: Some(self.vlan), mac, address: self.address }
+    }
+}
+
+/// Whether the VLAN is in a stitch.
+#[must_use]
+pub fn is_stitched(topology: &Topology, vlan: VlanKey) -> bool {
+    let is_it = |v: &&VlanConfig| v.key == vlan;
+    topology.vlans.iter().find(is_it).is_some_and(|v| matches!(v.role, VlanRole::Stitched { .. }))
 }
 
 /// What a test or an invariant expects.

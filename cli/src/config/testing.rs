@@ -3,41 +3,94 @@
 //! A policy can change its mind only where a port range of one of its rules starts or ends. So one packet
 //! from each stretch between two such places stands for all of the stretch, and the answer is exact.
 //!
-//! Who judges is not this module's business: it asks a [`Judge`].
+//! The compiled tables judge, as they will judge the packets. They are compared with the linear scan elsewhere; a
+//! [`Judge`] can be either, so that tests of this module ask both.
 
-use super::{Configuration, Expectation, PolicyTest, TestEndpoint};
+use super::{Configuration, Expectation, PolicyTest};
 use crate::diagnostic::{Code, Diagnostic, Report};
-use classifier::policy::{DefaultAction, Policy, PortRange, RuleId, Service};
+use classifier::decision::Judgement;
+use classifier::endpoint::{Endpoint, ServicePacket};
+use classifier::policy::{Action, DefaultAction, Policy, PortRange, RuleId, Service};
+use classifier::reference::Reference;
+use classifier::tables::Tables;
 use classifier::wire::protocol;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// One who knows what the policy says of a new flow.
+/// One who knows what the rules say of a new flow.
 pub trait Judge {
-    /// What becomes of the packet by POLICY.md §4, points 1 to 4. `policy.mode = "monitor"` makes no
-    /// difference here: a test is about what the policy says, not about whether it is listened to.
-    fn judge(&self, from: &TestEndpoint, to: &TestEndpoint, packet: Packet) -> Ruling;
+    /// The policy that is judged by.
+    fn policy(&self) -> &Policy;
+
+    /// What the rules say, and whether the default is softened towards the destination.
+    fn judge(&self, from: &Endpoint, to: &Endpoint, packet: ServicePacket) -> (Judgement, bool);
+}
+
+impl Judge for Tables {
+    fn policy(&self) -> &Policy {
+        Tables::policy(self)
+    }
+
+    fn judge(&self, from: &Endpoint, to: &Endpoint, packet: ServicePacket) -> (Judgement, bool) {
+        let (from, to) = (self.class_of(from), self.class_of(to));
+        let ServicePacket { protocol, source_port, destination_port } = packet;
+        (Tables::judge(self, from, to, protocol, source_port, destination_port), self.is_softened(to))
+    }
+}
+
+impl Judge for Reference<'_> {
+    fn policy(&self) -> &Policy {
+        Reference::policy(self)
+    }
+
+    fn judge(&self, from: &Endpoint, to: &Endpoint, packet: ServicePacket) -> (Judgement, bool) {
+        (Reference::judge(self, from, to, packet), self.is_softened(to))
+    }
 }
 
 /// A packet as policy sees it; ICMP has its type and code in the destination port ([`Service`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Packet {
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Source port.
-    pub source: u16,
-    /// Destination port, or ICMP type and code.
-    pub destination: u16,
+struct Packet {
+    protocol: u8,
+    source: u16,
+    destination: u16,
 }
 
-/// What a judge says.
+impl From<Packet> for ServicePacket {
+    fn from(packet: Packet) -> Self {
+        let Packet { protocol, source, destination } = packet;
+        ServicePacket { protocol, source_port: source, destination_port: destination }
+    }
+}
+
+/// What the policy says of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ruling {
+struct Ruling {
     /// Let in, dropped, or rejected.
-    pub verdict: Expectation,
+    verdict: Expectation,
     /// The rule that decided; none: the default did.
-    pub rule: Option<RuleId>,
+    rule: Option<RuleId>,
+}
+
+impl Ruling {
+    /// POLICY.md §4, points 1 to 4. `policy.mode = "monitor"` makes no difference here: a test is about what the
+    /// policy says, not about whether it is listened to.
+    fn of(policy: &Policy, judgement: Judgement, softened: bool) -> Ruling {
+        let verdict = match judgement.decided_by.map(|rule| policy.rule(rule).action) {
+            Some(Action::Allow) => Expectation::Allow,
+            Some(Action::Deny) => Expectation::Deny,
+            Some(Action::Reject) => Expectation::Reject,
+            // A pass leaves its tier and never decides.
+            Some(Action::Pass) | None => match policy.default() {
+                DefaultAction::Allow => Expectation::Allow,
+                DefaultAction::Deny | DefaultAction::Reject if softened => Expectation::Allow,
+                DefaultAction::Deny => Expectation::Deny,
+                DefaultAction::Reject => Expectation::Reject,
+            },
+        };
+        Ruling { verdict, rule: judgement.decided_by }
+    }
 }
 
 /// Runs all tests; the report has an error for each that fails.
@@ -169,9 +222,13 @@ fn failure(
     test: &PolicyTest,
     judge: &dyn Judge,
 ) -> Option<Diagnostic> {
+    let (from, to) = (test.from.as_source(), test.to.as_destination(&configuration.topology));
     let (packet, ruling) = packets(boundaries, test)
         .into_iter()
-        .map(|packet| (packet, judge.judge(&test.from, &test.to, packet)))
+        .map(|packet| {
+            let (judgement, softened) = judge.judge(&from, &to, packet.into());
+            (packet, Ruling::of(judge.policy(), judgement, softened))
+        })
         .find(|(_, ruling)| !holds(test, *ruling))?;
     Some(describe(configuration, test, packet, ruling))
 }

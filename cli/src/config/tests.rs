@@ -264,3 +264,31 @@ fn endpoints_and_services_are_read_from_a_command_line_as_from_a_test() {
     assert_eq!(configuration.service("tcp/80").unwrap().len(), 1);
     assert!(configuration.service("http").is_err());
 }
+
+#[test]
+fn a_policy_over_a_limit_of_the_compiler_is_refused_at_the_rule_that_is_most_to_blame() {
+    use classifier::compile::Limits;
+    let text = r#"
+[[port]]
+name = "p"
+[[vlan]]
+id = 1
+port = "p"
+address = "10.1.0.1/16"
+[[rule]]
+id = "wide"
+from = ["10.1.1.0/24", "10.1.2.0/24"]
+to = "10.0.0.0/8"
+"#;
+    let configuration = load_text("limits", text).unwrap();
+    let limits = Limits { pairs: 0, spread_of_choice: 0, ..Limits::default() };
+    let Err(LoadError::Invalid(report)) = check_within(configuration.clone(), Timestamp(0), &limits) else {
+        panic!("the policy is refused");
+    };
+    let [fault] = report.diagnostics() else { panic!("{:?}", report.diagnostics()) };
+    assert_eq!(fault.code, Code::PolicyLimit);
+    assert!(fault.message.contains("rule `wide`"), "{}", fault.message);
+    assert!(fault.help.as_ref().is_some_and(|help| help.starts_with("write `any`")), "{:?}", fault.help);
+    assert_eq!(fault.span, configuration.rule_spans[0]);
+    check(configuration, Timestamp(0)).unwrap();
+}

@@ -120,6 +120,8 @@ codes! {
     TestFailed = "test-failed",
     /// The policy as a whole was refused.
     InvalidPolicy = "invalid-policy",
+    /// The policy expands to more than the compiler's limits.
+    PolicyLimit = "policy-limit",
     /// Nothing is in a segment.
     EmptySegment = "empty-segment",
     /// A label that no workload has.

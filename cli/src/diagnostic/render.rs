@@ -24,8 +24,18 @@ impl Style {
     /// Colour where standard error is a terminal and `NO_COLOR` is not set (<https://no-color.org>).
     #[must_use]
     pub fn for_stderr() -> Style {
+        Style::where_terminal(std::io::stderr().is_terminal())
+    }
+
+    /// As [`Style::for_stderr`], for standard output.
+    #[must_use]
+    pub fn for_stdout() -> Style {
+        Style::where_terminal(std::io::stdout().is_terminal())
+    }
+
+    fn where_terminal(is_terminal: bool) -> Style {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if std::io::stderr().is_terminal() && !refused { Style::Colour } else { Style::Plain }
+        if is_terminal && !refused { Style::Colour } else { Style::Plain }
     }
 }
 

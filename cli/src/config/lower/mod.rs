@@ -16,6 +16,7 @@ mod segment;
 mod select;
 mod service;
 pub(crate) use service::inline as inline_service;
+pub use service::inline_text;
 mod test;
 mod vlans;
 mod workload;

@@ -243,6 +243,27 @@ pub(crate) fn inline(text: &str) -> Result<Service, Fault> {
     }
 }
 
+/// How the inline form that means just this packet is written; `destination` is its port, or its ICMP type and code.
+#[must_use]
+pub fn inline_text(protocol: u8, destination: u16) -> String {
+    let icmp = |family: &str, types: &[(&str, u8)]| {
+        let [kind, code] = destination.to_be_bytes();
+        match types.iter().find(|(_, number)| *number == kind) {
+            Some((name, _)) if name.starts_with("echo-") && code == 0 => format!("{family}/{name}"),
+            Some((name, _)) => format!("{family}/{name}/{code}"),
+            None => format!("{family}/{kind}/{code}"),
+        }
+    };
+    match protocol {
+        protocol::TCP => format!("tcp/{destination}"),
+        protocol::UDP => format!("udp/{destination}"),
+        protocol::SCTP => format!("sctp/{destination}"),
+        protocol::ICMP => icmp("icmp", &ICMP_TYPES),
+        protocol::ICMPV6 => icmp("icmpv6", &ICMPV6_TYPES),
+        number => format!("proto/{number}"),
+    }
+}
+
 fn protocol_of(word: &str) -> u8 {
     match word {
         "udp" => protocol::UDP,

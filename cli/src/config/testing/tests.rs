@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::judge::LinearJudge;
 use crate::config::load_at;
 use classifier::policy::Timestamp;
 
@@ -25,8 +24,10 @@ fn failures(name: &str, policy: &str) -> Vec<String> {
     std::fs::write(&path, format!("{BOX}{policy}")).unwrap();
     let configuration = load_at(&path, Timestamp(0)).unwrap_or_else(|error| panic!("{error}"));
     std::fs::remove_file(&path).unwrap();
-    let judge = LinearJudge::new(&configuration.policy, Timestamp(0));
-    let report = run(&configuration, &judge);
+    let tables = Tables::compile(Arc::clone(&configuration.policy), Timestamp(0)).unwrap();
+    let report = run(&configuration, &tables);
+    let scanned = run(&configuration, &Reference::new(&configuration.policy, Timestamp(0)));
+    assert_eq!(report.diagnostics(), scanned.diagnostics(), "the tables and the linear scan agree");
     report.diagnostics().iter().map(|d| format!("{}; {}", d.message, d.label)).collect()
 }
 
@@ -225,4 +226,75 @@ service = "tcp/30"
 expect = "deny"
 "#;
     assert_eq!(failures("tiers", policy), [] as [String; 0]);
+}
+
+#[test]
+fn a_policy_that_only_monitors_is_tested_as_if_it_were_enforced() {
+    let policy = |expect: &str| {
+        format!(
+            r#"
+[policy]
+mode = "monitor"
+[[rule]]
+id = "never"
+from = "10.1.0.0/16"
+to = "10.2.0.0/16"
+service = "tcp/23"
+action = "deny"
+[[test]]
+name = "t"
+from = "10.1.0.5"
+to = "10.2.0.5"
+service = "tcp/22-23"
+expect = "{expect}"
+"#
+        )
+    };
+    assert!(failures("monitor-deny", &policy("deny")).is_empty());
+    assert_eq!(failures("monitor-allow", &policy("allow")).len(), 1);
+}
+
+#[test]
+fn a_destination_has_a_mac_on_a_stitched_vlan_only() {
+    let policy = r#"
+[[vlan]]
+id = 3
+port = "p"
+prefix = ["10.3.0.0/24"]
+[[vlan]]
+id = 4
+port = "p"
+prefix = ["10.3.1.0/24"]
+[[stitch]]
+name = "s"
+vlans = ["p.3", "p.4"]
+[[binding]]
+vlan = "p.2"
+address = "10.2.0.5"
+mac = "02:00:00:00:00:25"
+[[binding]]
+vlan = "p.4"
+address = "10.3.1.5"
+mac = "02:00:00:00:00:25"
+[[rule]]
+id = "r"
+from = "any"
+to = "mac:02:00:00:00:00:25"
+[[test]]
+name = "routed"
+from = "10.1.0.5"
+to = "10.2.0.5"
+service = "tcp/22"
+[[test]]
+name = "stitched"
+from = "10.3.0.5"
+to = "10.3.1.5"
+service = "tcp/22"
+rule = "r"
+"#;
+    assert_eq!(
+        failures("mac", policy),
+        ["test `routed` failed: expected allow, and the default says deny; \
+             tcp/22 (source port 49152) from 10.1.0.5@p.1 to 10.2.0.5@p.2"]
+    );
 }
