@@ -3,7 +3,7 @@
 //! A drop is data: a stage writes the lane's [`Outcome`] and clears its bit; later stages visit live lanes only.
 
 use crate::arena::Frame;
-use crate::network::VlanIndex;
+use crate::network::{Hop, VlanIndex};
 use classifier::addr::{PortId, VlanKey};
 use classifier::decision::Would;
 use classifier::flow::{Domain, End, FlowKey, Key, KeyKind};
@@ -147,6 +147,8 @@ pub struct Batch {
     pub packets: [Packet; LANES],
     /// Each frame's way.
     pub paths: [Path; LANES],
+    /// What the routing table says of each packet's destination, on routed VLANs.
+    pub(crate) hops: [Option<Hop>; LANES],
     /// Each packet's flow and the end of it that sent the packet; made and read by one stage.
     pub(crate) keys: [(FlowKey, End); LANES],
     /// What became of each frame.
@@ -165,6 +167,7 @@ impl Default for Batch {
             tags: [0; LANES],
             packets: [Packet::default(); LANES],
             paths: [Path::NONE; LANES],
+            hops: [None; LANES],
             keys: [(NO_KEY, End::First); LANES],
             outcomes: [Outcome::UNDECIDED; LANES],
             flooded: Vec::with_capacity(LANES * 64),
