@@ -19,6 +19,7 @@ pub mod generation;
 pub mod network;
 
 pub mod answer;
+mod keyed;
 mod limiter;
 mod macs;
 mod neighbors;
