@@ -1,6 +1,7 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
 mod check;
+mod demo;
 mod replay;
 mod run;
 mod schema;
@@ -21,6 +22,8 @@ pub struct CommandLine {
 enum Command {
     /// Check a gateway file and all that it includes, and run its tests.
     Check(check::Check),
+    /// Show the gateway at work between three network namespaces.
+    Demo(demo::DemoCommand),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
     /// Run the gateway.
@@ -35,6 +38,7 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
             Command::Check(check) => check.run(),
+            Command::Demo(demo) => demo.run(),
             Command::Replay(replay) => replay.run(),
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
@@ -64,6 +68,12 @@ fn load(path: &std::path::Path) -> Option<crate::config::Configuration> {
             None
         }
     }
+}
+
+/// What was counted, for programs.
+#[must_use]
+pub(crate) fn counters_json(counters: &dataplane::counters::Counters) -> serde_json::Value {
+    replay::summary_json(counters)
 }
 
 /// How a command ends.
