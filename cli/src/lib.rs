@@ -9,6 +9,7 @@
 
 pub mod command;
 pub mod config;
+pub mod demo;
 pub mod diagnostic;
 pub mod explain;
 pub mod replay;

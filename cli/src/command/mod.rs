@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod demo;
 mod man;
 mod replay;
 mod run;
@@ -31,6 +32,8 @@ enum Command {
     Completions(completions::Completions),
     /// Write the manual pages into a folder.
     Man(man::Man),
+    /// Show the gateway at work between three network namespaces.
+    Demo(demo::DemoCommand),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
     /// Run the gateway.
@@ -49,6 +52,7 @@ impl CommandLine {
             Command::Check(check) => check.run(),
             Command::Completions(completions) => completions.run(CommandLine::command()),
             Command::Man(man) => man.run(CommandLine::command()),
+            Command::Demo(demo) => demo.run(),
             Command::Replay(replay) => replay.run(),
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
@@ -76,6 +80,12 @@ fn load_with_tables(path: &Path) -> Option<Checked> {
             None
         }
     }
+}
+
+/// What was counted, for programs.
+#[must_use]
+pub(crate) fn counters_json(counters: &dataplane::counters::Counters) -> serde_json::Value {
+    replay::summary_json(counters)
 }
 
 /// How a command ends.
