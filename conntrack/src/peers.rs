@@ -52,6 +52,11 @@ pub(crate) const ACKED: u8 = 1 << 5;
 /// The side has sent a FIN or RST that was out of the window, and nothing has moved since.
 pub(crate) const STRAYED: u8 = 1 << 6;
 
+/// In `alt_flags`, where [`ALT_VALID`] is not set: `stray_at` holds a time all the same.
+pub(crate) const ALT_STAMPED: u8 = 1 << 0;
+/// In `alt_flags`, where [`ALT_VALID`] is not set: `alt.sequence` holds the opener's initial sequence number,
+/// whose place in [`Peer`] its acknowledgments have taken.
+pub(crate) const ALT_IS_FIRST: u8 = 1 << 1;
 /// In `alt_flags`, above four bits of window scale: [`AltSyn`] offered window scaling.
 pub(crate) const ALT_SCALES: u8 = 1 << 4;
 /// In `alt_flags`: it permitted selective acknowledgments.

@@ -10,20 +10,17 @@
 //!
 //! Every packet but an INIT bears the tag that its receiver has chosen; an ABORT or SHUTDOWN COMPLETE of a
 //! host that knows no association bears the one that was sent to it (T bit, §8.5.1). A responder's INIT is
-//! refused, like the split handshake of TCP. An INIT of the opener in a live association is forwarded and its
-//! tag remembered; when the responder takes it and the COOKIE ECHO comes, the association starts over (§5.2).
+//! refused, like the split handshake of TCP, and so is any INIT once the COOKIE ECHO was seen: it does not bear
+//! the tag of its direction. A host that has restarted is not locked out for long: it answers the first packet of
+//! the old association with an ABORT, and then its INIT begins a new one.
 //! Only the first chunk of a packet is known here; TSNs and multi-homing are not tracked.
 
 use crate::entry::Body;
-use crate::moment::Moment;
 use crate::packet::{Opening, Packet};
-use crate::peers::{ALT_VALID, Peers, Side};
+use crate::peers::{Peers, Side};
 use crate::state::State;
 use crate::tracker::Step;
 use classifier::wire::{SctpChunk, SctpPacket};
-
-/// Milliseconds between two INITs that are let through in a live association; as TCP's stray SYNs.
-const STRAY_INIT_INTERVAL: u16 = 500;
 
 /// The tag that packets of this side must bear: its peer chose it. 0 until then (RFC 9260 §3.1: no packet but
 /// an INIT bears 0).
@@ -33,15 +30,6 @@ fn tag(peers: &Peers, sender: Side) -> u32 {
 
 fn set_tag(peers: &mut Peers, sender: Side, tag: u32) {
     peers.side_mut(sender).end = tag;
-}
-
-/// The same of an association that may take the place of this one.
-fn next_tag(peers: &Peers, sender: Side) -> u32 {
-    peers.side(sender).max_end
-}
-
-fn set_next_tag(peers: &mut Peers, sender: Side, tag: u32) {
-    peers.side_mut(sender).max_end = tag;
 }
 
 /// The initiate tag of an INIT that is alone in its packet and bears the tag 0, as it must.
@@ -71,58 +59,30 @@ pub(crate) fn open(packet: &Packet<'_>, chunks: &SctpPacket) -> Option<Opening> 
 const UPDATE: Step = Step::Update { at_most: None };
 
 /// A packet of a known association.
-pub(crate) fn step(
-    now: Moment,
-    body: &mut Body,
-    side: Side,
-    packet: &Packet<'_>,
-    chunks: &SctpPacket,
-) -> Step {
+pub(crate) fn step(body: &mut Body, side: Side, packet: &Packet<'_>, chunks: &SctpPacket) -> Step {
     match chunks.first {
-        SctpChunk::Init(_) => init(now, body, side, packet, chunks),
+        SctpChunk::Init(_) => init(body, side, packet, chunks),
         SctpChunk::InitAck(tag) => init_ack(body, side, tag, chunks),
         SctpChunk::CookieEcho => cookie_echo(body, side, chunks),
-        SctpChunk::Abort => end(body, side, chunks),
-        SctpChunk::ShutdownComplete if body.state() == State::SctpShutdown && chunks.is_only_chunk => {
-            end(body, side, chunks)
+        SctpChunk::Abort | SctpChunk::ShutdownComplete => end(body, side, chunks),
+        SctpChunk::CookieAck | SctpChunk::Shutdown | SctpChunk::ShutdownAck | SctpChunk::Other => {
+            tagged(body, side, chunks)
         }
-        SctpChunk::ShutdownComplete if body.state() != State::SctpClosed => Step::INVALID,
-        SctpChunk::CookieAck
-        | SctpChunk::Shutdown
-        | SctpChunk::ShutdownAck
-        | SctpChunk::ShutdownComplete
-        | SctpChunk::Other => tagged(body, side, chunks),
     }
 }
 
-fn init(now: Moment, body: &mut Body, side: Side, packet: &Packet<'_>, chunks: &SctpPacket) -> Step {
+fn init(body: &mut Body, side: Side, packet: &Packet<'_>, chunks: &SctpPacket) -> Step {
     let Some(tag) = lone_init(chunks) else { return Step::INVALID };
     if body.state() == State::SctpClosed {
         return open(packet, chunks).map_or(Step::INVALID, Step::Replace);
     }
-    if side == Side::Responder {
+    if side == Side::Responder || body.state() != State::SctpInit {
         return Step::INVALID;
-    }
-    if body.state() != State::SctpInit {
-        return stray_init(now, body, tag);
     }
     // The responder answers the latest, so the earlier ones are of no use.
     set_tag(&mut body.peers, Side::Responder, tag);
     set_tag(&mut body.peers, Side::Opener, 0);
     UPDATE
-}
-
-fn stray_init(now: Moment, body: &mut Body, tag: u32) -> Step {
-    let peers = &mut body.peers;
-    let since = (now.0 as u16).wrapping_sub(peers.stray_at);
-    if peers.alt_flags & ALT_VALID != 0 && since < STRAY_INIT_INTERVAL {
-        return Step::Limited;
-    }
-    peers.alt_flags = ALT_VALID;
-    peers.stray_at = now.0 as u16;
-    set_next_tag(peers, Side::Responder, tag);
-    set_next_tag(peers, Side::Opener, 0);
-    Step::Hold
 }
 
 fn init_ack(body: &mut Body, side: Side, initiate: u32, chunks: &SctpPacket) -> Step {
@@ -135,10 +95,6 @@ fn init_ack(body: &mut Body, side: Side, initiate: u32, chunks: &SctpPacket) -> 
         set_tag(peers, Side::Opener, initiate);
         return UPDATE;
     }
-    if peers.alt_flags & ALT_VALID != 0 && chunks.tag == next_tag(peers, Side::Responder) {
-        set_next_tag(peers, Side::Opener, initiate);
-        return Step::Hold;
-    }
     if chunks.tag == tag(peers, Side::Responder) { Step::Hold } else { Step::INVALID }
 }
 
@@ -146,21 +102,7 @@ fn cookie_echo(body: &mut Body, side: Side, chunks: &SctpPacket) -> Step {
     if side == Side::Responder || chunks.tag == 0 {
         return Step::INVALID;
     }
-    let peers = &mut body.peers;
-    let starts_over = peers.alt_flags & ALT_VALID != 0 && chunks.tag == next_tag(peers, Side::Opener);
-    if starts_over {
-        for side in [Side::Opener, Side::Responder] {
-            let next = next_tag(peers, side);
-            set_tag(peers, side, next);
-            set_next_tag(peers, side, 0);
-        }
-        peers.alt_flags = 0;
-        body.set_state(State::SctpEchoed);
-        body.set_assured(false);
-        body.outdate();
-        return UPDATE;
-    }
-    if chunks.tag != tag(peers, Side::Opener) {
+    if chunks.tag != tag(&body.peers, Side::Opener) {
         return Step::INVALID;
     }
     if !matches!(body.state(), State::SctpInit | State::SctpEchoed) {
@@ -180,6 +122,8 @@ fn tagged(body: &mut Body, side: Side, chunks: &SctpPacket) -> Step {
     let next = match (body.state(), chunks.first) {
         (State::SctpInit, _) => return Step::INVALID,
         (State::SctpClosed, _) => return Step::Hold,
+        // It must send nothing else until the COOKIE ACK has come (RFC 9260 §5.1, C).
+        (State::SctpEchoed, _) if !is_reply => return Step::INVALID,
         (State::SctpEchoed, SctpChunk::CookieAck) if is_reply => State::SctpEstablished,
         (_, SctpChunk::CookieAck) if !is_reply => return Step::INVALID,
         (State::SctpEstablished, SctpChunk::Shutdown | SctpChunk::ShutdownAck) => State::SctpShutdown,

@@ -9,6 +9,8 @@ pub struct Statistics {
     pub replaced: u64,
     /// Flows that ended because they were idle.
     pub expired: u64,
+    /// TCP flows that ended because an RST answered their SYN.
+    pub reset: u64,
     /// Closing flows that made room for another.
     pub evicted_closing: u64,
     /// Half-open and unreplied flows that made room for another.

@@ -76,6 +76,12 @@ pub(crate) fn step(
     segment: &TcpSegment<'_>,
 ) -> Step {
     let event = Event::of(segment.flags);
+    // Only the next segment after a stray SYN can be the challenge to it.
+    let answers_stray = body.peers.alt_flags & ALT_CHALLENGE != 0 && side == Side::Responder;
+    body.peers.alt_flags &= !ALT_CHALLENGE;
+    if answers_stray && is_challenge(body, event, segment) {
+        return Step::Hold;
+    }
     match transition::cell(side, event, body.state()) {
         Cell::Drop => Step::INVALID,
         Cell::Hold => Step::Hold,
@@ -120,44 +126,31 @@ fn advance(
             window::overshoot(&mut body.peers, side, &extent);
             Step::Hold
         }
-        Fit::Inside if moves_nothing(body, side, event, &extent, segment) => Step::Hold,
+        Fit::Inside if moves_nothing(body, side, event, &extent) => Step::Hold,
         Fit::Inside => {
             window::update(&mut body.peers, side, &extent);
             settle(body, side, event, next);
-            if event == Event::Ack {
-                count_repeats(body, side, &extent, segment.window);
-            }
+            count_repeats(body, side, &extent, segment);
             Step::Update { at_most: shortened(rules, body) }
         }
     }
 }
 
-/// Segments that fit, and yet tell nothing: a FIN inside old data, a FIN sent again (note 9), and the
-/// challenge ACK that answers a stray SYN (note 3).
-fn moves_nothing(
-    body: &mut Body,
-    side: Side,
-    event: Event,
-    extent: &Extent,
-    segment: &TcpSegment<'_>,
-) -> bool {
-    let sender = body.peers.side(side);
-    match event {
-        Event::Fin => {
-            let is_sent_again = body.peers.has(side, FIN) && extent.end == sender.end;
-            is_sent_again || after(sender.end, extent.end)
-        }
-        Event::Ack => {
-            let is_expected = side == Side::Responder && body.peers.alt_flags & ALT_CHALLENGE != 0;
-            let is_challenge =
-                is_expected && segment.payload_length == 0 && segment.acknowledgment == sender.max_ack;
-            if is_challenge {
-                body.peers.alt_flags &= !ALT_CHALLENGE;
-            }
-            is_challenge
-        }
-        Event::Syn | Event::SynAck | Event::Rst => false,
-    }
+/// Whether a segment is the challenge ACK to a stray SYN (RFC 5961 §4). Once both FINs were seen it must not be
+/// taken for the ACK of the last one; elsewhere it does no more than any other ACK.
+fn is_challenge(body: &Body, event: Event, segment: &TcpSegment<'_>) -> bool {
+    let acknowledges_nothing = segment.acknowledgment == body.peers.side(Side::Responder).max_ack;
+    body.state() == State::LastAck
+        && event == Event::Ack
+        && segment.payload_length == 0
+        && acknowledges_nothing
+}
+
+/// A FIN that fits, and yet tells nothing: one inside old data, and one that its side sends again (note 9).
+fn moves_nothing(body: &Body, side: Side, event: Event, extent: &Extent) -> bool {
+    let end = body.peers.side(side).end;
+    let is_sent_again = body.peers.has(side, FIN) && extent.end == end;
+    event == Event::Fin && (is_sent_again || after(end, extent.end))
 }
 
 /// Moves the state by a segment that fits.
@@ -189,11 +182,16 @@ fn settle_handshake(body: &mut Body) {
     }
 }
 
-/// Remembers a segment well enough to know it again, and counts how often it came.
-fn count_repeats(body: &mut Body, side: Side, extent: &Extent, window: u16) {
+/// Remembers a segment well enough to know it again, and counts how often it came. One without payload is no
+/// retransmission, and begins the count anew.
+fn count_repeats(body: &mut Body, side: Side, extent: &Extent, segment: &TcpSegment<'_>) {
+    if segment.payload_length == 0 {
+        body.peers.repeats = 0;
+        return;
+    }
     let mut digest = extent.sequence.wrapping_mul(0x9e37_79b1) ^ extent.end;
     digest = digest.wrapping_mul(0x85eb_ca6b) ^ extent.ack;
-    digest = digest.wrapping_mul(0xc2b2_ae35) ^ u32::from(window) ^ (side as u32) << 31;
+    digest = digest.wrapping_mul(0xc2b2_ae35) ^ u32::from(segment.window) ^ (side as u32) << 31;
     let digest = (digest.wrapping_mul(0x9e37_79b1) >> 16) as u16 & !3;
     let repeats = body.peers.repeats & 3;
     let is_same = body.peers.repeats & !3 == digest;

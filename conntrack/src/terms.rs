@@ -20,8 +20,8 @@ pub struct Terms {
     pub epoch: Epoch,
     /// The rule that decided; `None`: the default did.
     pub rule: Option<RuleKey>,
-    /// Replaces the timeout of a flow that is established, an association, or heard from both sides;
-    /// the timeouts of setup and closing stay. Rounded up to whole seconds.
+    /// Replaces the timeout of an established TCP connection (those of setup and closing stay), of an SCTP
+    /// association until it has ended, and of any flow of another protocol. Rounded up to whole seconds.
     pub idle_timeout: Option<Duration>,
     /// How many flows the rule may have at once.
     pub max_flows: Option<u32>,

@@ -53,18 +53,21 @@ impl Spans {
     }
 
     /// How long a flow of this protocol may be idle in the state that it is in. The rule's `idle_timeout`
-    /// replaces the timeout of the settled states alone.
+    /// replaces it in every state but those in which a TCP connection begins or ends, and an SCTP association
+    /// that has ended.
     pub(crate) fn idle(&self, ip_protocol: u8, body: &Body) -> Span {
         let state = body.state();
         match state {
-            State::Established | State::SctpEstablished => {
-                body.idle_timeout().unwrap_or(self.by_state[state as usize])
-            }
+            State::Established
+            | State::SctpInit
+            | State::SctpEchoed
+            | State::SctpEstablished
+            | State::SctpShutdown => body.idle_timeout().unwrap_or(self.by_state[state as usize]),
             State::TwoWay => body.idle_timeout().unwrap_or(match ip_protocol {
                 protocol::UDP => self.udp_stream,
                 _ => self.one_way(ip_protocol),
             }),
-            State::OneWay => self.one_way(ip_protocol),
+            State::OneWay => body.idle_timeout().unwrap_or(self.one_way(ip_protocol)),
             State::SynSent
             | State::SimultaneousSyn
             | State::SynReceived
@@ -73,9 +76,6 @@ impl Spans {
             | State::LastAck
             | State::TimeWait
             | State::Closed
-            | State::SctpInit
-            | State::SctpEchoed
-            | State::SctpShutdown
             | State::SctpClosed => self.by_state[state as usize],
         }
     }

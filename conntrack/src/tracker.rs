@@ -89,6 +89,8 @@ pub struct Tracker {
     capacity: usize,
     now: Tick,
     swept: Tick,
+    /// The flow that the last packet ended; it goes with the next call.
+    ended: Option<FlowId>,
     statistics: Statistics,
 }
 
@@ -112,6 +114,7 @@ impl Tracker {
             capacity,
             now: Tick(0),
             swept: Tick(0),
+            ended: None,
             statistics: Statistics::default(),
         }
     }
@@ -146,6 +149,10 @@ impl Tracker {
     #[inline]
     fn clock(&mut self, now: Tick) -> Tick {
         const DAY: Duration = Duration::from_secs(86_400);
+        if let Some(flow) = self.ended.take() {
+            self.end(flow);
+            self.statistics.reset += 1;
+        }
         if now.since(self.swept) > DAY {
             self.wake(now);
         }
@@ -267,7 +274,11 @@ impl Tracker {
                 self.statistics.stray_syns_limited += 1;
                 Tracked::Drop(DropReason::CtInvalid)
             }
-            Step::Hold | Step::Update { .. } | Step::End => Tracked::Flow { flow, relation },
+            Step::End => {
+                self.ended = Some(flow);
+                Tracked::Flow { flow, relation }
+            }
+            Step::Hold | Step::Update { .. } => Tracked::Flow { flow, relation },
             Step::Replace(opening) => Tracked::New(Opening { replaces: true, ..opening }),
         }
     }
@@ -405,6 +416,9 @@ impl Tracker {
 
     /// Ends a flow.
     pub fn remove(&mut self, flow: FlowId) {
+        if self.ended == Some(flow) {
+            self.ended = None;
+        }
         self.end(flow);
         self.statistics.removed += 1;
     }
@@ -423,7 +437,7 @@ impl Tracker {
         let v4 = self.v4.slots().map(FlowId::v4);
         let v6 = self.v6.slots().map(FlowId::v6);
         let now = Moment::of(self.now);
-        v4.chain(v6).filter(move |flow| !self.body(*flow).deadline.has_come(now))
+        v4.chain(v6).filter(move |flow| Some(*flow) != self.ended && !self.body(*flow).deadline.has_come(now))
     }
 
     /// How many flows there are, those included that have expired since the timers last ran.
@@ -481,7 +495,7 @@ fn apply<A: Address>(
     let old = body.class();
     let step = match packet.transport {
         Transport::Tcp(segment) => tcp::step(rules, moment, body, side, packet, &segment),
-        Transport::Sctp(chunks) => sctp::step(moment, body, side, packet, &chunks),
+        Transport::Sctp(chunks) => sctp::step(body, side, packet, &chunks),
         Transport::Udp | Transport::Icmp(_) | Transport::Other => plain::step(body, side),
     };
     match step {
@@ -497,9 +511,7 @@ fn apply<A: Address>(
                 table.rearm(now, slot, limit);
             }
         }
-        // The flow can still be looked at; nothing finds it any more, and the wheel will collect it.
-        Step::End => table.rearm(now, slot, moment),
-        Step::Drop(_) | Step::Limited | Step::Hold | Step::Replace(_) => {}
+        Step::Drop(_) | Step::Limited | Step::Hold | Step::End | Step::Replace(_) => {}
     }
     (side, step)
 }

@@ -12,7 +12,8 @@ use crate::entry::Body;
 use crate::moment::Moment;
 use crate::packet::{Opening, Packet};
 use crate::peers::{
-    ACKED, ALT_CHALLENGE, ALT_SACK, ALT_SCALES, ALT_VALID, AltSyn, Peer, Peers, SACK, SCALES, Side, UNACKED,
+    ACKED, ALT_CHALLENGE, ALT_IS_FIRST, ALT_SACK, ALT_SCALES, ALT_STAMPED, ALT_VALID, AltSyn, Peer, Peers,
+    SACK, SCALES, Side, UNACKED,
 };
 use crate::state::State;
 use crate::tracker::{Rules, Step};
@@ -99,13 +100,30 @@ pub(super) fn stray_syn(now: Moment, body: &mut Body, segment: &TcpSegment<'_>) 
     };
     // Truncation is the point: the stamp is modular, and once in 65.5 seconds it may take an old SYN for a
     // recent one, at the cost of one retransmission.
-    let since = (now.0 as u16).wrapping_sub(body.peers.stray_at);
-    if body.peers.alt_flags & ALT_VALID != 0 && since < STRAY_SYN_INTERVAL {
+    let peers = &mut body.peers;
+    let since = (now.0 as u16).wrapping_sub(peers.stray_at);
+    if peers.alt_flags & (ALT_VALID | ALT_STAMPED) != 0 && since < STRAY_SYN_INTERVAL {
         return Step::Limited;
     }
-    remember(now, &mut body.peers, segment, options);
-    body.peers.alt_flags |= ALT_CHALLENGE;
+    if is_first_syn(peers, segment.sequence) {
+        // To remember it would make the SYN-ACK that comes again with it look like a fresh start.
+        if peers.alt_flags & ALT_VALID == 0 {
+            peers.alt_flags |= ALT_STAMPED;
+        }
+        peers.stray_at = now.0 as u16;
+    } else {
+        remember(now, peers, segment, options);
+    }
+    peers.alt_flags |= ALT_CHALLENGE;
     Step::Hold
+}
+
+/// Whether a SYN is the one that began the connection, come again, as far as that one is still known.
+fn is_first_syn(peers: &Peers, sequence: u32) -> bool {
+    if !peers.has(Side::Opener, ACKED) {
+        return sequence == peers.side(Side::Opener).max_ack;
+    }
+    peers.alt_flags & (ALT_VALID | ALT_IS_FIRST) == ALT_IS_FIRST && sequence == peers.alt.sequence
 }
 
 /// Whether a SYN-ACK acknowledges a side's SYN: any of its data may be left out (TCP Fast Open, RFC 7413 §3).
@@ -160,7 +178,8 @@ pub(super) fn answer(body: &mut Body, segment: &TcpSegment<'_>) -> Step {
     if after(granted, responder.max_end) {
         responder.max_end = granted;
     }
-    peers.alt_flags = 0;
+    // A second SYN has done its work; when it came still counts.
+    peers.alt_flags = if peers.alt_flags & ALT_VALID != 0 { ALT_STAMPED } else { 0 };
     peers.repeats = 0;
     body.set_assured(false);
     body.set_state(State::SynReceived);

@@ -5,11 +5,10 @@
 //! changes nothing; elsewhere it is dropped. So a blind sweep closes nothing but with its one exact hit.
 
 use super::handshake::alt_end;
-use super::sequence::before;
+use super::sequence::lies_in;
 use super::stray_end;
-use super::window::{self, Extent, Fit};
 use crate::entry::Body;
-use crate::peers::{ACKED, ALT_VALID, Peers, Side};
+use crate::peers::{ACKED, ALT_VALID, LIBERAL, Peers, Side};
 use crate::state::State;
 use crate::tracker::{Rules, Step};
 use classifier::wire::TcpSegment;
@@ -59,16 +58,12 @@ fn close(rules: &Rules, body: &mut Body, side: Side, segment: &TcpSegment<'_>, m
         // Taken up in mid-stream, and this side was not heard yet: nothing says where it stands.
         return Step::Hold;
     }
-    let extent = Extent::of(&body.peers, side, segment);
-    let fit = window::fit(&body.peers, side, &extent);
-    let is_old = is_before_acknowledged(&body.peers, side, segment.sequence) && must_be_exact;
-    let is_stale = fit == Fit::Stale && is_below(&body.peers, side, &extent);
-    if is_old || is_stale || matches!(fit, Fit::Outside | Fit::Overshoot) {
+    let is_exact = is_exact(&body.peers, side, segment.sequence);
+    if !is_exact && !is_in_window(&body.peers, side, segment.sequence) {
         return stray_end(rules, body, side);
     }
-    let may_close = is_exact(&body.peers, side, segment.sequence) || !must_be_exact;
     // In CL the timer runs out, however many RSTs follow.
-    if fit == Fit::Stale || !may_close || body.state() == State::Closed {
+    if must_be_exact && !is_exact || body.state() == State::Closed {
         return Step::Hold;
     }
     body.set_state(State::Closed);
@@ -81,12 +76,14 @@ fn is_exact(peers: &Peers, side: Side, sequence: u32) -> bool {
     waits || sequence == peers.side(side).end
 }
 
-fn is_before_acknowledged(peers: &Peers, side: Side, sequence: u32) -> bool {
-    peers.has(side.other(), ACKED) && before(sequence, peers.side(side.other()).max_ack)
-}
-
-/// Whether rule II fails.
-fn is_below(peers: &Peers, side: Side, extent: &Extent) -> bool {
-    let lowest = peers.side(side).end.wrapping_sub(peers.side(side.other()).max_window);
-    before(extent.end, lowest)
+/// Whether it lies between what the peer waits for, where that is known, and what the peer has granted. What
+/// the RST acknowledges counts for nothing: its receiver does not look at it either (RFC 9293 §3.10.7.4).
+fn is_in_window(peers: &Peers, side: Side, sequence: u32) -> bool {
+    if peers.has(side, LIBERAL) {
+        return true;
+    }
+    let (sender, peer) = (peers.side(side), peers.side(side.other()));
+    let is_acked = peers.has(side.other(), ACKED);
+    let first = if is_acked { peer.max_ack } else { sender.end.wrapping_sub(peer.max_window) };
+    lies_in(sequence, first, sender.max_end)
 }

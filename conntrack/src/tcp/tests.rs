@@ -272,12 +272,36 @@ fn a_stray_syn_changes_nothing_and_comes_once_in_half_a_second() {
 
 #[test]
 fn a_challenge_of_a_stray_syn_does_not_move_a_closing_connection() {
-    let (mut rig, ..) = in_state(State::FinWait, O);
+    let (mut rig, ..) = in_state(State::LastAck, O);
     rig.tcp(O, seg("S", 77_777, 0));
-    assert_eq!(rig.tcp(R, seg("A", 5001, 1001)), Fate::Reply);
-    assert_eq!(rig.state(), Some(State::FinWait));
-    assert_eq!(rig.tcp(R, seg("A", 5001, 1002)), Fate::Reply);
-    assert_eq!(rig.state(), Some(State::CloseWait));
+    assert_eq!(rig.tcp(R, seg("A", 5002, 1002)), Fate::Reply);
+    assert_eq!(rig.state(), Some(State::LastAck), "it is not taken for the ACK of the last FIN");
+    assert_eq!(rig.tcp(R, seg("A", 5002, 1002)), Fate::Reply);
+    assert_eq!(rig.state(), Some(State::TimeWait), "only the next segment can be the challenge");
+}
+
+#[test]
+fn a_syn_and_its_syn_ack_that_come_again_do_not_start_a_live_connection_over() {
+    let mut rig = Rig::new();
+    rig.tcp(O, seg("S", 1000, 0));
+    rig.tcp(R, seg("SA", 5000, 1001));
+    assert_eq!(rig.tcp(O, seg("S", 1000, 0)), Fate::Forward, "before the ACK");
+    assert_eq!(rig.tcp(O, seg("S", 1000, 0)), INVALID, "but not twice in half a second");
+    rig.tcp(O, seg("A", 1001, 5001).len(100));
+    rig.wait(1000);
+    assert_eq!(rig.tcp(O, seg("S", 1000, 0)), Fate::Forward, "after it");
+    assert_eq!(rig.tcp(O, seg("S", 1000, 0)), INVALID);
+    assert_eq!(rig.tcp(R, seg("SA", 5000, 1001)), Fate::Reply);
+    assert_eq!(rig.state(), Some(State::Established));
+    assert_eq!(rig.tcp(R, seg("A", 5001, 1101)), Fate::Reply, "what was sent is still known");
+}
+
+#[test]
+fn what_an_rst_acknowledges_counts_for_nothing() {
+    let mut rig = Rig::new();
+    rig.establish();
+    assert_eq!(rig.tcp(R, seg("RA", 5001, 999_999)), Fate::Reply);
+    assert_eq!(rig.state(), Some(State::Closed));
 }
 
 #[test]

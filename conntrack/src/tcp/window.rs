@@ -20,7 +20,7 @@
 
 use super::options::highest_sack;
 use super::sequence::{after, before};
-use crate::peers::{ACKED, LIBERAL, Peers, SACK, Side, UNACKED};
+use crate::peers::{ACKED, ALT_IS_FIRST, ALT_VALID, LIBERAL, Peers, SACK, Side, UNACKED};
 use classifier::wire::TcpSegment;
 
 /// Rule IV: the least that an acknowledgment may lag behind (van Rooij's MAXACKWINDOW).
@@ -83,7 +83,7 @@ impl Extent {
     }
 }
 
-/// Holds a segment against the four rules. A side that was not heard yet has no window to be held against.
+/// Holds a segment against the four rules; the first that fails decides. A side that was not heard yet has no window to be held against.
 pub(super) fn fit(peers: &Peers, sender: Side, extent: &Extent) -> Fit {
     if peers.has(sender, LIBERAL) {
         return Fit::Inside;
@@ -95,15 +95,18 @@ pub(super) fn fit(peers: &Peers, sender: Side, extent: &Extent) -> Fit {
     let two = !before(extent.end, snd.end.wrapping_sub(rcv.max_window));
     let three = !after(extent.sack, rcv.end);
     let four = !before(extent.sack, rcv.end.wrapping_sub(ack_window));
-    if !three {
-        Fit::Outside
-    } else if !one {
+    if !one {
         let overshoot = extent.end.wrapping_sub(snd.max_end).wrapping_add(1);
-        if two && four && overshoot <= rcv.max_window { Fit::Overshoot } else { Fit::Outside }
-    } else if two && four {
-        Fit::Inside
-    } else {
+        let is_slight = two && three && four && overshoot <= rcv.max_window;
+        if is_slight { Fit::Overshoot } else { Fit::Outside }
+    } else if !two {
         Fit::Stale
+    } else if !three {
+        Fit::Outside
+    } else if !four {
+        Fit::Stale
+    } else {
+        Fit::Inside
     }
 }
 
@@ -127,10 +130,15 @@ pub(super) fn update(peers: &mut Peers, sender: Side, extent: &Extent) {
     }
     let is_first_ack = !peers.has(sender, ACKED);
     let snd = peers.side_mut(sender);
+    let first = snd.max_ack;
     if extent.has_ack && (is_first_ack || after(extent.ack, snd.max_ack)) {
         snd.max_ack = extent.ack;
     }
     if extent.has_ack {
+        if is_first_ack && sender == Side::Opener && peers.alt_flags & ALT_VALID == 0 {
+            peers.alt.sequence = first;
+            peers.alt_flags |= ALT_IS_FIRST;
+        }
         peers.set(sender, ACKED);
     }
     if is_news {

@@ -95,14 +95,24 @@ fn days_without_a_call_of_advance_do_not_bring_a_flow_back() {
 }
 
 #[test]
-fn an_idle_timeout_replaces_that_of_settled_flows_and_of_no_others() {
+fn an_idle_timeout_holds_for_every_flow_but_a_tcp_connection_that_begins_or_ends() {
     let mut rig = Rig::new();
     rig.terms.idle_timeout = Some(Duration::from_secs(2));
     rig.udp(O);
-    rig.wait(29_000);
+    rig.wait(1999);
+    assert_eq!(rig.udp(O), Fate::Forward);
+    rig.wait(2000);
+    assert_eq!(rig.udp(O), Fate::New, "one-way");
     assert_eq!(rig.udp(R), Fate::Reply);
     rig.wait(2000);
-    assert_eq!(rig.udp(O), Fate::New);
+    assert_eq!(rig.udp(O), Fate::New, "two-way");
+    rig.ping(O, true, 7);
+    rig.other(O, protocol::ESP);
+    rig.sctp(O, 0, SctpChunk::Init(0x11));
+    rig.wait(2000);
+    assert_eq!(rig.ping(R, false, 7), INVALID);
+    assert_eq!(rig.other(O, protocol::ESP), Fate::New);
+    assert_eq!(rig.sctp(R, 0x11, SctpChunk::InitAck(0x22)), INVALID);
     rig.terms.idle_timeout = Some(Duration::from_secs(90_000));
     rig.tcp(O, seg("S", 1000, 0));
     assert_eq!(rig.expires_in(), 20);
@@ -285,7 +295,7 @@ fn every_packet_of_an_association_bears_its_directions_tag() {
 fn an_association_ends_by_shutdown_or_abort() {
     let mut rig = Rig::new();
     associate(&mut rig);
-    assert_eq!(rig.sctp(R, 0x11, SctpChunk::ShutdownComplete), INVALID);
+    assert_eq!(rig.sctp(R, 0x22, SctpChunk::ShutdownComplete), INVALID, "not its tag");
     assert_eq!(rig.sctp(R, 0x11, SctpChunk::Shutdown), Fate::Reply);
     assert_eq!(rig.sctp(O, 0x22, SctpChunk::ShutdownAck), Fate::Forward);
     assert_eq!(rig.sctp(R, 0x11, SctpChunk::ShutdownComplete), Fate::Reply);
@@ -302,17 +312,34 @@ fn an_association_ends_by_shutdown_or_abort() {
 }
 
 #[test]
-fn an_association_may_start_over() {
+fn an_init_in_a_live_association_is_refused_and_a_restarted_host_gets_in_by_its_abort() {
     let mut rig = Rig::new();
     associate(&mut rig);
-    assert_eq!(rig.sctp(O, 0, SctpChunk::Init(0x55)), Fate::Forward);
-    assert_eq!(rig.sctp(O, 0, SctpChunk::Init(0x56)), INVALID, "not twice in half a second");
-    assert_eq!(rig.sctp(R, 0x55, SctpChunk::InitAck(0x66)), Fate::Reply);
-    assert_eq!(rig.sctp(O, 0x22, SctpChunk::Other), Fate::Forward, "until then the old one lives");
-    assert_eq!(rig.sctp(O, 0x66, SctpChunk::CookieEcho), Fate::Forward);
-    assert_eq!(rig.sctp(R, 0x55, SctpChunk::CookieAck), Fate::Reply);
-    assert_eq!(sctp_state(&rig), State::SctpEstablished);
-    assert_eq!(rig.sctp(O, 0x22, SctpChunk::Other), INVALID);
+    assert_eq!(rig.sctp(O, 0, SctpChunk::Init(0x55)), INVALID);
+    assert_eq!(
+        rig.sctp(R, 0x11, SctpChunk::Other),
+        Fate::Reply,
+        "a heartbeat to the host that has forgotten"
+    );
+    let abort =
+        SctpPacket { tag: 0x11, first: SctpChunk::Abort, is_only_chunk: true, is_tag_reflected: true };
+    assert_eq!(rig.sctp_packet(O, abort), Fate::Forward);
+    assert_eq!(rig.sctp(O, 0, SctpChunk::Init(0x55)), Fate::New);
+}
+
+#[test]
+fn an_opener_sends_nothing_between_cookie_echo_and_cookie_ack() {
+    let mut rig = Rig::new();
+    rig.sctp(O, 0, SctpChunk::Init(0x11));
+    rig.sctp(R, 0x11, SctpChunk::InitAck(0x22));
+    assert_eq!(rig.sctp(O, 0, SctpChunk::Init(0x12)), Fate::Forward, "the INIT ACK was lost");
+    assert_eq!(rig.sctp(R, 0x12, SctpChunk::InitAck(0x23)), Fate::Reply);
+    assert_eq!(rig.sctp(O, 0x23, SctpChunk::CookieEcho), Fate::Forward);
+    assert_eq!(rig.sctp(O, 0x23, SctpChunk::Other), INVALID);
+    assert_eq!(rig.sctp(O, 0, SctpChunk::Init(0x13)), INVALID);
+    assert_eq!(rig.sctp(R, 0x12, SctpChunk::Other), Fate::Reply, "it has overtaken the COOKIE ACK");
+    assert_eq!(rig.sctp(R, 0x12, SctpChunk::CookieAck), Fate::Reply);
+    assert_eq!(rig.sctp(O, 0x23, SctpChunk::Other), Fate::Forward);
 }
 
 fn small(max_flows: u32) -> Rig {

@@ -369,6 +369,18 @@ fn relate(
 ) {
     let view = engine.tracker.flow(flow);
     let network = generation.network();
+    let is_to_opener = view.key.address(view.opener) == transit.packet.destination();
+    let home = if is_to_opener { Some(view.opener_vlan) } else { view.responder_vlan };
+    let mut egress = transit.egress;
+    if egress == Egress::Flood {
+        if let Some(home) = home.and_then(|key| network.index_of(key)) {
+            egress = Egress::Stitched(home);
+            batch.paths[transit.lane].egress = egress;
+        }
+    } else if home.is_some_and(|home| judge::egress_key(network, egress) != Some(home)) {
+        // The sender's MAC has moved to a VLAN that the flow was not judged for.
+        return batch.discard(transit.lane, DropReason::CtInvalid);
+    }
     let mut rule = view.rule;
     if view.epoch != generation.epoch()
         && let Some(far) = view.responder_vlan
@@ -394,15 +406,6 @@ fn relate(
             let terms = judge::terms(generation, &answer.decision, Some(far));
             engine.tracker.renew(flow, terms);
             rule = terms.rule;
-        }
-    }
-    let mut egress = transit.egress;
-    if egress == Egress::Flood {
-        let is_to_opener = view.key.address(view.opener) == transit.packet.destination();
-        let home = if is_to_opener { Some(view.opener_vlan) } else { view.responder_vlan };
-        if let Some(home) = home.and_then(|key| network.index_of(key)) {
-            egress = Egress::Stitched(home);
-            batch.paths[transit.lane].egress = egress;
         }
     }
     let outcome = &mut batch.outcomes[transit.lane];

@@ -143,12 +143,26 @@ fn data_that_is_not_acknowledged_shortens_the_timer_until_it_is() {
 #[test]
 fn a_segment_that_comes_four_times_shortens_the_timer_until_something_else_comes() {
     let mut rig = established(1001, 5001, 65_535, 65_535);
+    rig.tcp(O, seg("A", 1001, 5001).len(100));
+    rig.tcp(R, seg("A", 5001, 1101));
     for n in 0..4 {
-        rig.tcp(R, seg("A", 5001, 1001));
+        rig.tcp(O, seg("A", 1001, 5001).len(100));
         assert_eq!(rig.expires_in(), if n < 3 { 7440 } else { 300 });
     }
-    rig.tcp(O, seg("A", 1001, 5001));
+    rig.tcp(R, seg("A", 5001, 1101).len(1));
+    rig.tcp(O, seg("A", 1101, 5002));
     assert_eq!(rig.expires_in(), 7440);
+    for _ in 0..9 {
+        rig.tcp(O, seg("A", 1101, 5002));
+    }
+    assert_eq!(rig.expires_in(), 7440, "an ACK without payload is no retransmission");
+}
+
+#[test]
+fn the_first_rule_that_fails_decides() {
+    let mut rig = established(10_001, 5001, 1000, 1000);
+    assert_eq!(rig.tcp(O, seg("A", 8001, 777_777).len(10)), Fate::Forward, "II before III");
+    assert_eq!(rig.tcp(O, seg("A", 19_001, 777_777).len(10)), INVALID, "I before III");
 }
 
 #[test]
