@@ -9,7 +9,9 @@
 
 pub mod command;
 pub mod config;
+pub mod demo;
 pub mod diagnostic;
 pub mod explain;
 pub mod replay;
+pub mod run;
 pub mod testbed;

@@ -7,7 +7,7 @@ use dataplane::port::Port;
 use dataplane::port::xdp::{self, ModeInForce, OpenError, Opened, PortRequest, XdpPort, offload};
 use dataplane::topology::XdpMode;
 use std::io::{BufRead, BufReader};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -211,11 +211,9 @@ fn a_sleeper_is_woken_by_a_frame() {
     let mut opened = open(&bed, &[request("left", XdpMode::Auto)]).unwrap();
     let wire = bed.wire(0).unwrap();
     let queue = &mut opened.ports[0][0];
-    let descriptor = queue.descriptor().expect("a socket has one");
-    // SAFETY: the port, and with it the descriptor, outlives the borrow.
-    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let socket = queue.descriptor().expect("a socket has one").as_raw_fd();
     let sleep = |timeout: i32| {
-        let mut wait = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut wait = libc::pollfd { fd: socket, events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd is passed, and it outlives the call.
         unsafe { libc::poll(&raw mut wait, 1, timeout) }
     };

@@ -3,9 +3,10 @@
 //! A drop is data: a stage writes the lane's [`Outcome`] and clears its bit; later stages visit live lanes only.
 
 use crate::arena::Frame;
-use crate::network::VlanIndex;
+use crate::network::{Hop, VlanIndex};
 use classifier::addr::{PortId, VlanKey};
 use classifier::decision::Would;
+use classifier::flow::{Domain, End, FlowKey, Key, KeyKind};
 use classifier::reason::DropReason;
 use classifier::tables::ClassId;
 use classifier::wire::Packet;
@@ -119,6 +120,17 @@ impl Path {
     };
 }
 
+/// The key of a lane that no packet was in yet.
+const NO_KEY: FlowKey = FlowKey::V4(Key {
+    first: 0,
+    second: 0,
+    first_port: 0,
+    second_port: 0,
+    domain: Domain::ROUTED,
+    protocol: 0,
+    kind: KeyKind::Ports,
+});
+
 /// A batch of frames with what is known of them.
 #[derive(Debug)]
 pub struct Batch {
@@ -135,6 +147,10 @@ pub struct Batch {
     pub packets: [Packet; LANES],
     /// Each frame's way.
     pub paths: [Path; LANES],
+    /// What the routing table says of each packet's destination, on routed VLANs.
+    pub(crate) hops: [Option<Hop>; LANES],
+    /// Each packet's flow and the end of it that sent the packet; made and read by one stage.
+    pub(crate) keys: [(FlowKey, End); LANES],
     /// What became of each frame.
     pub outcomes: [Outcome; LANES],
     /// Lane and VLAN of each copy of a flooded frame, in the order of the stitch.
@@ -151,6 +167,8 @@ impl Default for Batch {
             tags: [0; LANES],
             packets: [Packet::default(); LANES],
             paths: [Path::NONE; LANES],
+            hops: [None; LANES],
+            keys: [(NO_KEY, End::First); LANES],
             outcomes: [Outcome::UNDECIDED; LANES],
             flooded: Vec::with_capacity(LANES * 64),
         }

@@ -46,6 +46,8 @@ pub struct TxQueue {
     origins: Vec<Origin>,
 }
 
+/// Frames that an engine may hold beside those in the ports' rings: batches, copies, answers, and what waits.
+pub const IN_HANDS: u32 = 4096;
 /// How many frames a queue has room for before it must grow.
 const QUEUE: usize = 4096;
 /// How many fates of waiting frames may be told at once before the list must grow.

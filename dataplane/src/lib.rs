@@ -19,6 +19,7 @@ pub mod generation;
 pub mod network;
 
 pub mod answer;
+mod keyed;
 mod limiter;
 mod macs;
 mod neighbors;
@@ -27,3 +28,6 @@ pub mod counters;
 pub mod engine;
 mod pipeline;
 mod stage;
+
+pub mod event;
+pub mod worker;

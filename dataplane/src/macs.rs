@@ -2,6 +2,7 @@
 //!
 //! The table is bounded, with a quota per VLAN: a VLAN that makes up MACs can only fill its own share.
 
+use crate::keyed::Keyed;
 use crate::network::VlanIndex;
 use classifier::addr::Mac;
 use conntrack::time::Tick;
@@ -35,7 +36,7 @@ pub(crate) enum Sighting {
 /// The stations of all stitches.
 #[derive(Debug)]
 pub(crate) struct Macs {
-    stations: HashMap<(u16, Mac), Station>,
+    stations: HashMap<(u16, Mac), Station, Keyed>,
     used: Vec<u32>,
 }
 
@@ -44,7 +45,7 @@ impl Macs {
     #[must_use]
     pub(crate) fn new(vlans: usize) -> Self {
         let most = QUOTA as usize * vlans.min(256);
-        Macs { stations: HashMap::with_capacity(most), used: vec![0; vlans] }
+        Macs { stations: HashMap::with_capacity_and_hasher(most, Keyed::default()), used: vec![0; vlans] }
     }
 
     /// Notes that a frame from the station came in on the VLAN.

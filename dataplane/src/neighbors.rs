@@ -12,6 +12,7 @@
 
 use crate::arena::Frame;
 use crate::batch::Outcome;
+use crate::keyed::Keyed;
 use crate::network::VlanIndex;
 use classifier::addr::{Mac, PortId};
 use conntrack::time::Tick;
@@ -91,7 +92,7 @@ pub(crate) enum Due {
 /// The neighbor cache of a worker.
 #[derive(Debug)]
 pub(crate) struct Neighbors {
-    entries: HashMap<(VlanIndex, IpAddr), State>,
+    entries: HashMap<(VlanIndex, IpAddr), State, Keyed>,
     known: Vec<u32>,
     questions: Vec<u32>,
     /// Every address that is being asked for or has failed, to be visited by [`Neighbors::due`].
@@ -106,8 +107,9 @@ impl Neighbors {
     #[must_use]
     pub(crate) fn new(vlans: usize) -> Self {
         let questions = QUESTIONS_PER_VLAN as usize * vlans.min(64);
+        let entries = questions + KNOWN_PER_VLAN as usize * vlans.min(64);
         Neighbors {
-            entries: HashMap::with_capacity(questions + KNOWN_PER_VLAN as usize * vlans.min(64)),
+            entries: HashMap::with_capacity_and_hasher(entries, Keyed::default()),
             known: vec![0; vlans],
             questions: vec![0; vlans],
             open: Vec::with_capacity(questions),

@@ -1,6 +1,7 @@
 //! The network in the form that the packet path reads: what a frame's VLAN is, whose address that is, where a
 //! packet goes.
 
+use crate::keyed::Keyed;
 use crate::topology::{OtherFrames, SpoofGuard, Topology, VlanRole};
 use classifier::addr::{Mac, PortId, Prefix, VlanKey};
 use classifier::flow::Domain;
@@ -149,7 +150,7 @@ pub struct Network {
     stitches: Vec<Stitch>,
     hops: Vec<Hop>,
     routes: PrefixMap,
-    neighbors: HashMap<(VlanIndex, IpAddr), Mac>,
+    neighbors: HashMap<(VlanIndex, IpAddr), Mac, Keyed>,
     bindings: HashMap<(VlanIndex, IpAddr), Vec<Mac>>,
     pass_ip_options: bool,
 }

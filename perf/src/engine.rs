@@ -1,128 +1,229 @@
 //! Frames from memory, through the engine, back into memory: one core, no driver, no kernel.
 //!
-//! A turn is: receive a batch, let the subject have it, send what is left. The flows are opened first, then one
-//! round of the steady frames warms the caches, then the clock starts. It is read once a batch, which costs less
-//! than half a nanosecond a packet at batches of 64.
+//! A turn is what a worker's turn is: read the clock, receive a batch, let the engine have it, flush, run the
+//! timers. The flows are opened first, then one round of the steady frames warms the caches, then it is measured.
+//! The clock is read once a turn, which costs less than half a nanosecond a packet at batches of 64.
+//!
+//! In the measured part every frame belongs to an open flow and must go out again. A frame that does not is a
+//! fault of the engine or of the workload, and the run fails.
 
-use crate::report::{Machine, Percentiles, Report};
+use crate::report::{Fate, Machine, Percentiles, Report};
 use crate::workload::Workload;
-use crate::{EngineArguments, Protocol};
-use dataplane::arena::{Arena, Frame, FramePool};
+use crate::{EngineArguments, Protocol, Subject, cycles};
+use classifier::addr::PortId;
+use classifier::policy::Timestamp;
+use conntrack::config::Config;
+use conntrack::time::Tick;
+use dataplane::arena::{Arena, Frame};
+use dataplane::batch::Batch;
+use dataplane::counters::Counters;
+use dataplane::engine::{Engine, Resolve};
+use dataplane::generation::{GenerationError, Generations};
+use dataplane::network::PortFacts;
 use dataplane::port::Port;
 use dataplane::port::memory::TracePort;
 use hdrhistogram::Histogram;
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What stands between receiving and sending.
-trait Subject {
-    /// What the report calls it.
-    const NAME: &'static str;
+/// Chunks of the arena: what a ring of 2048 descriptors and some batches hold, as with a driver.
+const FRAMES: u32 = 4_096;
+/// Bytes of a chunk, unless frames are longer.
+const CHUNK: usize = 2_048;
+/// The only port of the workload.
+const TRUNK: PortId = PortId(0);
+/// The hash's secret: fixed, so that runs can be compared instruction by instruction.
+const SECRET: [u8; 16] = *b"bulkhead-perf...";
+/// Where the run's time begins; tables take zero for "never".
+const START: Tick = Tick(1_000_000_000);
 
-    /// Judges and rewrites the frames, and gives those that go nowhere back to the pool.
-    fn process(&mut self, arena: &Arena, pool: &mut FramePool, frames: &mut Vec<Frame>);
-
-    /// How many flows were opened so far; `None` where nobody counts.
-    fn opened(&self) -> Option<u64>;
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The generated policy can't be put into force.
+    Generation(GenerationError),
+    /// Not every frame came out again.
+    Lost(Box<Fate>),
 }
 
-/// Nothing: what the harness itself costs, to be subtracted from what it measures.
-struct Ports;
-
-impl Subject for Ports {
-    const NAME: &'static str = "ports";
-
-    fn process(&mut self, _arena: &Arena, _pool: &mut FramePool, _frames: &mut Vec<Frame>) {}
-
-    fn opened(&self) -> Option<u64> {
-        None
-    }
-}
-
-/// Measures what the arguments ask for.
-///
-/// So far the subject is the harness alone: the engine is not wired in yet, and the report says `ports`.
-pub(crate) fn engine(workload: Workload, arguments: &EngineArguments) -> Report {
-    measure(workload, arguments, Ports)
-}
-
-/// The memory and the port of a run.
-struct Harness {
-    arena: Arena,
-    pool: FramePool,
-    port: TracePort,
-    frames: Vec<Frame>,
-    batch: usize,
-}
-
-impl Harness {
-    fn turn(&mut self, subject: &mut impl Subject, room: usize) -> usize {
-        let Harness { arena, pool, port, frames, .. } = self;
-        port.receive(arena, pool, room, frames);
-        let received = frames.len();
-        subject.process(arena, pool, frames);
-        port.transmit(arena, pool, frames);
-        received
-    }
-
-    /// Hands out `left` frames in batches.
-    fn turns(&mut self, mut left: usize, subject: &mut impl Subject) {
-        while left > 0 {
-            left -= self.turn(subject, left.min(self.batch));
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Generation(error) => error.fmt(f),
+            Failure::Lost(fate) => write!(f, "not every frame came out again: {fate}"),
         }
     }
 }
 
-fn measure<S: Subject>(workload: Workload, arguments: &EngineArguments, mut subject: S) -> Report {
-    let Workload { policy, segments, flows, opening, steady, .. } = workload;
-    let batch = usize::from(arguments.batch);
-    // Twice a batch: what the subject holds back for later must not starve the port.
-    let (arena, pool) = Arena::on_heap(2 * u32::from(arguments.batch), 9_216);
-    let (opening_frames, steady_frames, footprint) = (opening.len(), steady.len(), steady.footprint());
-    let mut harness = Harness {
-        arena,
-        pool,
-        port: TracePort::new(opening.into()),
-        frames: Vec::with_capacity(batch),
-        batch,
-    };
-    harness.turns(opening_frames, &mut subject);
-    harness.port = TracePort::new(steady.into());
-    harness.turns(steady_frames, &mut subject);
+impl std::error::Error for Failure {}
 
-    let tally = harness.port.tally();
-    let (received, sent, opened) = (tally.received(), tally.sent(), subject.opened());
+/// The engine, its port, and what passes between them.
+struct Harness {
+    subject: Subject,
+    arena: Arc<Arena>,
+    engine: Engine,
+    port: TracePort,
+    frames: Vec<Frame>,
+    batch: Batch,
+    lanes: usize,
+    origin: Instant,
+}
+
+impl Harness {
+    fn new(workload: &Workload, arguments: &EngineArguments) -> Result<Harness, GenerationError> {
+        let facts = PortFacts::of_file(&workload.topology);
+        let policy = Arc::clone(&workload.policy);
+        // Nothing in the generated policy expires: any moment will do.
+        let generation = Generations::default().compile(policy, &workload.topology, &facts, Timestamp(0))?;
+        let (arena, pool) = Arena::on_heap(FRAMES, CHUNK.max(usize::from(arguments.size)));
+        let arena = Arc::new(arena);
+        let default = Config::default();
+        let config = Config { max_flows: default.max_flows.max(arguments.flows), ..default };
+        let lanes = usize::from(arguments.batch);
+        Ok(Harness {
+            subject: arguments.subject,
+            engine: Engine::new(
+                Arc::new(generation),
+                &config,
+                SECRET,
+                Arc::clone(&arena),
+                pool,
+                Resolve::Ask,
+            ),
+            arena,
+            port: TracePort::new(Arc::clone(&workload.opening)),
+            frames: Vec::with_capacity(lanes),
+            batch: Batch::default(),
+            lanes,
+            origin: Instant::now(),
+        })
+    }
+
+    /// What the engine takes a moment for.
+    fn tick(&self, now: Instant) -> Tick {
+        START + (now - self.origin)
+    }
+
+    /// Receives, judges and sends up to `room` frames; how many there were.
+    #[inline]
+    fn turn(&mut self, now: Tick, room: usize) -> usize {
+        let Harness { arena, engine, port, frames, batch, .. } = self;
+        port.receive(arena, engine.pool(), room, frames);
+        let received = frames.len();
+        match self.subject {
+            Subject::Ports => port.transmit(arena, engine.pool(), frames),
+            Subject::Engine => {
+                batch.clear();
+                for frame in frames.drain(..) {
+                    batch.push(TRUNK, 0, frame);
+                }
+                engine.process(now, batch);
+                engine.flush(TRUNK, |arena, pool, frames| port.transmit(arena, pool, frames));
+                engine.tick(now);
+            }
+        }
+        received
+    }
+
+    /// Hands out all frames of the port's trace once.
+    fn round(&mut self, mut left: usize) {
+        while left > 0 {
+            let now = self.tick(Instant::now());
+            left -= self.turn(now, left.min(self.lanes));
+        }
+    }
+
+    /// What the engine and the port have counted.
+    fn books(&self) -> Books {
+        let tally = self.port.tally();
+        Books { received: tally.received(), sent: tally.sent(), counters: self.engine.counters().clone() }
+    }
+}
+
+/// The counters at one moment.
+struct Books {
+    received: u64,
+    sent: u64,
+    counters: Counters,
+}
+
+impl Books {
+    /// What became of the frames between two moments.
+    fn since(&self, before: &Books, subject: Subject) -> Fate {
+        let received = self.received - before.received;
+        let sent = self.sent - before.sent;
+        let judged = match subject {
+            Subject::Engine => self.counters.received - before.counters.received,
+            Subject::Ports => received,
+        };
+        Fate {
+            received,
+            judged,
+            sent,
+            dropped: self.counters.dropped_total() - before.counters.dropped_total(),
+            reasons: Fate::reasons(&before.counters, &self.counters),
+            local: self.counters.local - before.counters.local,
+            answers: self.counters.answers - before.counters.answers,
+            waiting: self.counters.waiting,
+            balanced: self.counters.balance(),
+        }
+    }
+}
+
+/// Measures what the arguments ask for.
+pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result<Report, Failure> {
+    let mut harness = Harness::new(workload, arguments).map_err(Failure::Generation)?;
+    let fresh = harness.books();
+    harness.round(workload.opening.len());
+    harness.books().since(&fresh, arguments.subject).check()?;
+    harness.port = TracePort::new(Arc::clone(&workload.steady));
+    harness.round(workload.steady.len());
+
+    let before = harness.books();
     let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are in order");
+    let cycles = cycles::now();
     let start = Instant::now();
     let end = start + Duration::from_secs(arguments.seconds);
-    let mut before = start;
-    while before < end {
-        harness.turn(&mut subject, batch);
-        let now = Instant::now();
-        histogram.saturating_record((now - before).as_nanos() as u64);
-        before = now;
+    let mut now = start;
+    while now < end {
+        let tick = harness.tick(now);
+        harness.turn(tick, harness.lanes);
+        let after = Instant::now();
+        histogram.saturating_record((after - now).as_nanos() as u64);
+        now = after;
     }
-    let elapsed = (before - start).as_secs_f64();
-    let packets = tally.received() - received;
-    let opened = subject.opened().zip(opened).map(|(after, before)| after - before);
-    Report {
-        subject: S::NAME,
+    let elapsed = (now - start).as_secs_f64();
+    let cycles = cycles::now().zip(cycles).map(|(after, before)| after - before);
+    let after = harness.books();
+    let fate = after.since(&before, arguments.subject);
+    fate.check()?;
+    assert_eq!(harness.engine.pool().len(), FRAMES as usize, "every frame is back in the pool");
+
+    let packets = fate.received;
+    let opened = after.counters.flows - before.counters.flows;
+    Ok(Report {
+        subject: arguments.subject.name(),
         mpps: packets as f64 / elapsed / 1e6,
         ns_per_packet: elapsed * 1e9 / packets as f64,
-        flows: flows.len() as u32,
-        rules: policy.rules().len() as u32,
-        segments,
+        cycles_per_packet: cycles.map(|cycles| cycles as f64 / packets as f64),
+        flows: workload.flows.len() as u32,
+        rules: workload.policy.rules().len() as u32,
+        segments: workload.segments,
         size: arguments.size,
         protocol: match arguments.proto {
             Protocol::Udp => "udp",
             Protocol::Tcp => "tcp",
         },
         seed: arguments.seed,
-        new_flow_share: opened.map(|opened| opened as f64 / packets as f64),
+        core: arguments.core,
+        new_flow_share: opened as f64 / packets as f64,
         packets,
-        sent: tally.sent() - sent,
         seconds: elapsed,
-        footprint,
+        fate,
+        footprint: workload.steady.footprint(),
+        neighbors: workload.topology.neighbors.len(),
         batch: Percentiles::of(&histogram, arguments.batch),
         machine: Machine::this(),
-    }
+    })
 }

@@ -3,12 +3,14 @@
 //! What is measured, and how to read it, is in `engine`; what passes through it is in `workload`. A result means
 //! something only with its command, its machine and its date: `--json` prints the first two.
 
+mod cycles;
 mod engine;
 mod random;
 mod report;
 mod workload;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -35,6 +37,24 @@ pub(crate) enum Protocol {
     Tcp,
 }
 
+/// What stands between receiving and sending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Subject {
+    /// The whole pipeline.
+    Engine,
+    /// Nothing: what the harness itself costs, to be subtracted from what it measures.
+    Ports,
+}
+
+impl Subject {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Subject::Engine => "engine",
+            Subject::Ports => "ports",
+        }
+    }
+}
+
 /// What `engine` is told.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EngineArguments {
@@ -53,13 +73,16 @@ pub(crate) struct EngineArguments {
     /// What the flows are
     #[arg(long, value_enum, default_value_t = Protocol::Udp)]
     pub(crate) proto: Protocol,
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = Subject::Engine)]
+    pub(crate) subject: Subject,
     /// Frames that the engine is given at once
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) batch: u16,
     /// The seed of the policy, the flows and their order
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// The core to run on; left out: any
+    /// The core to run on; left out: the last one
     #[arg(long)]
     pub(crate) core: Option<usize>,
     /// Print one line of JSON
@@ -68,18 +91,30 @@ pub(crate) struct EngineArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Engine(arguments) = Arguments::parse().command;
+    let Command::Engine(mut arguments) = Arguments::parse().command;
+    match run(&mut arguments) {
+        Ok(report) => {
+            let text = if arguments.json { report.json() } else { report.to_string() };
+            match writeln!(io::stdout(), "{text}") {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
+        Err(error) => {
+            eprintln!("bulkhead-perf: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &mut EngineArguments) -> Result<report::Report, Box<dyn Error>> {
+    // Interrupts and whoever else is at home tend to be on the first core.
+    let last = || core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id));
+    arguments.core = arguments.core.or_else(last);
     if let Some(core) = arguments.core
         && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
     {
-        eprintln!("bulkhead-perf: can't run on core {core}");
-        return ExitCode::FAILURE;
+        return Err(format!("can't run on core {core}").into());
     }
-    let workload = workload::Workload::new(&arguments);
-    let report = engine::engine(workload, &arguments);
-    let text = if arguments.json { report.json() } else { report.to_string() };
-    match writeln!(io::stdout(), "{text}") {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    Ok(engine::engine(&workload::Workload::new(arguments), arguments)?)
 }

@@ -1,7 +1,11 @@
 //! What a benchmark found, for people and for programs.
 
+use crate::engine::Failure;
+use classifier::reason::DropReason;
+use dataplane::counters::Counters;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The result of `engine`.
@@ -13,6 +17,8 @@ pub(crate) struct Report {
     pub(crate) mpps: f64,
     /// Nanoseconds a packet, all included.
     pub(crate) ns_per_packet: f64,
+    /// Ticks of the time-stamp counter a packet; null where the processor has none. Not the core's own cycles.
+    pub(crate) cycles_per_packet: Option<f64>,
     /// Flows that were alive.
     pub(crate) flows: u32,
     /// Rules of the policy.
@@ -25,20 +31,78 @@ pub(crate) struct Report {
     pub(crate) protocol: &'static str,
     /// The seed.
     pub(crate) seed: u64,
-    /// The part of the packets that opened a flow while it was measured; null where nobody counted.
-    pub(crate) new_flow_share: Option<f64>,
+    /// The core that it ran on; null where it could not be chosen.
+    pub(crate) core: Option<usize>,
+    /// The part of the packets that opened a flow while it was measured.
+    pub(crate) new_flow_share: f64,
     /// Packets that came in while it was measured.
     pub(crate) packets: u64,
-    /// How many of them went out again.
-    pub(crate) sent: u64,
     /// How long it was measured.
     pub(crate) seconds: f64,
+    /// What became of the packets.
+    #[serde(flatten)]
+    pub(crate) fate: Fate,
     /// Bytes of the frames that were handed out in turn.
     pub(crate) footprint: usize,
+    /// Neighbors whose MAC the topology gives.
+    pub(crate) neighbors: usize,
     /// How long a batch took, from the first frame received to the last sent.
     pub(crate) batch: Percentiles,
     /// Where it ran.
     pub(crate) machine: Machine,
+}
+
+/// What became of the frames of a stretch of time.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Fate {
+    /// Handed out by the port.
+    pub(crate) received: u64,
+    /// Counted by the engine as received.
+    pub(crate) judged: u64,
+    /// Taken back by the port.
+    pub(crate) sent: u64,
+    /// Dropped by the engine.
+    pub(crate) dropped: u64,
+    /// Those, by reason.
+    pub(crate) reasons: BTreeMap<&'static str, u64>,
+    /// Taken for the gateway's own business.
+    pub(crate) local: u64,
+    /// Frames that the gateway made itself.
+    pub(crate) answers: u64,
+    /// Still waiting for a neighbor at the end.
+    pub(crate) waiting: u64,
+    /// Whether every frame is under exactly one heading.
+    pub(crate) balanced: bool,
+}
+
+impl Fate {
+    /// Drops between two moments, by reason.
+    pub(crate) fn reasons(before: &Counters, after: &Counters) -> BTreeMap<&'static str, u64> {
+        let count = |reason: &DropReason| after.dropped[reason.index()] - before.dropped[reason.index()];
+        let reasons = DropReason::ALL.iter().map(|reason| (reason.name(), count(reason)));
+        reasons.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Whether every frame that came in went out again, and nothing else did.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let is_whole = self.judged == self.received
+            && self.sent == self.received
+            && self.dropped + self.local + self.answers + self.waiting == 0
+            && self.balanced;
+        if is_whole { Ok(()) } else { Err(Failure::Lost(Box::new(self.clone()))) }
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fate { received, judged, sent, dropped, reasons, local, answers, waiting, balanced } = self;
+        write!(
+            f,
+            "{received} in, {judged} judged, {sent} out, {dropped} dropped {reasons:?}, {local} local, \
+             {answers} answers, {waiting} waiting, books {}",
+            if *balanced { "balanced" } else { "NOT balanced" }
+        )
+    }
 }
 
 /// The distribution of a time, in nanoseconds.
@@ -100,13 +164,17 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Machine { processor, processors, kernel } = &self.machine;
         let b = &self.batch;
-        writeln!(f, "{}: {:.3} Mpps, {:.1} ns a packet", self.subject, self.mpps, self.ns_per_packet)?;
+        write!(f, "{}: {:.3} Mpps, {:.1} ns a packet", self.subject, self.mpps, self.ns_per_packet)?;
+        match self.cycles_per_packet {
+            Some(cycles) => writeln!(f, ", {cycles:.0} ticks of the time-stamp counter")?,
+            None => writeln!(f)?,
+        }
         writeln!(
             f,
             "  {} {} flows, {} rules over {} segments, {} bytes on the wire, seed {}",
             self.flows, self.protocol, self.rules, self.segments, self.size, self.seed
         )?;
-        writeln!(f, "  {} packets in, {} out, {:.2} s", self.packets, self.sent, self.seconds)?;
+        writeln!(f, "  {}; {:.2} s", self.fate, self.seconds)?;
         writeln!(
             f,
             "  a batch of {}: {} ns half the time, p90 {}, p99 {}, p99.9 {}, at most {}",

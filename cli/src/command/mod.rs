@@ -2,8 +2,10 @@
 
 mod check;
 mod completions;
+mod demo;
 mod man;
 mod replay;
+mod run;
 mod schema;
 mod why;
 
@@ -30,8 +32,12 @@ enum Command {
     Completions(completions::Completions),
     /// Write the manual pages into a folder.
     Man(man::Man),
+    /// Show the gateway at work between three network namespaces.
+    Demo(demo::DemoCommand),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
+    /// Run the gateway.
+    Run(run::Run),
     /// Print the JSON Schema of the gateway file, for editors.
     Schema(schema::Schema),
     /// Say what the policy makes of one new flow, and why.
@@ -46,7 +52,9 @@ impl CommandLine {
             Command::Check(check) => check.run(),
             Command::Completions(completions) => completions.run(CommandLine::command()),
             Command::Man(man) => man.run(CommandLine::command()),
+            Command::Demo(demo) => demo.run(),
             Command::Replay(replay) => replay.run(),
+            Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
             Command::Why(why) => why.run(),
         };
@@ -72,6 +80,12 @@ fn load_with_tables(path: &Path) -> Option<Checked> {
             None
         }
     }
+}
+
+/// What was counted, for programs.
+#[must_use]
+pub(crate) fn counters_json(counters: &dataplane::counters::Counters) -> serde_json::Value {
+    replay::summary_json(counters)
 }
 
 /// How a command ends.

@@ -23,9 +23,17 @@ impl Bed {
     /// # Errors
     /// Without root, without iproute2, and what else the kernel says.
     pub fn new(name: &str) -> io::Result<Bed> {
+        Bed::with_trunk(name, "trunk0")
+    }
+
+    /// As [`Bed::new`], with another name for the trunk's interface.
+    ///
+    /// # Errors
+    /// As [`Bed::new`].
+    pub fn with_trunk(name: &str, interface: &str) -> io::Result<Bed> {
         cleanup::on_signals()?;
         let mut bed = Bed::without_signal_handler(name)?;
-        bed.add_trunk("trunk0", 1)?;
+        bed.add_trunk(interface, 1)?;
         Ok(bed)
     }
 
@@ -66,6 +74,12 @@ impl Bed {
     #[must_use]
     pub fn trunks(&self) -> &[String] {
         &self.trunks
+    }
+
+    /// What the names of all its namespaces begin with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where the gateway is to run.

@@ -11,14 +11,19 @@ use std::path::Path;
 use std::sync::{Mutex, Once, PoisonError};
 
 static REGISTERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Held while a namespace is made, and for ever once the process ends: none appears behind the last removal.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// What the names of this process's namespaces begin with.
 pub(super) fn prefix() -> String {
     format!("bh-{}-", std::process::id())
 }
 
-pub(super) fn register(name: &str) {
+/// Makes a namespace that will be removed.
+pub(super) fn make(name: &str) -> io::Result<()> {
+    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     REGISTERED.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+    ip(&format!("netns add {name}")).map(|_| ()).inspect_err(|_| remove(name))
 }
 
 /// Removes a namespace and ends what runs in it.
@@ -50,6 +55,7 @@ pub(super) fn on_signals() -> io::Result<()> {
         result = Signals::new([SIGINT, SIGTERM, SIGHUP]).map(|mut signals| {
             std::thread::spawn(move || {
                 for signal in signals.forever() {
+                    let _until_the_end = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
                     remove_all();
                     // If it can't be done the default way, the process must still end.
                     if signal_hook::low_level::emulate_default_handler(signal).is_err() {

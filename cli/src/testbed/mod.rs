@@ -30,6 +30,13 @@ mod service;
 mod switch;
 mod tag;
 
+/// Whether this process is root, which a bed needs.
+#[must_use]
+pub fn is_root() -> bool {
+    // The kernel gives a process's folder to its effective user.
+    std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+}
+
 pub use bed::Bed;
 pub use bulk::BulkError;
 pub use cleanup::sweep_stale;

@@ -4,7 +4,6 @@
 #![allow(unsafe_code)]
 
 use super::cleanup;
-use super::iproute::ip;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -34,8 +33,7 @@ impl Namespace {
     /// # Errors
     /// What `ip` said, or what opening the namespace gave.
     pub(super) fn create(name: &str) -> io::Result<Namespace> {
-        cleanup::register(name);
-        ip(&format!("netns add {name}")).inspect_err(|_| cleanup::remove(name))?;
+        cleanup::make(name)?;
         let file = File::open(format!("{DIRECTORY}/{name}")).inspect_err(|_| cleanup::remove(name))?;
         let namespace = Namespace { name: name.to_owned(), file };
         super::iproute::ip_in(&namespace, "link set lo up")?;

@@ -7,7 +7,7 @@
 use crate::arena::{Arena, Frame, FramePool};
 use crate::port::Port;
 use std::collections::VecDeque;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -84,7 +84,7 @@ impl Port for MemoryPort {
 
     fn service(&mut self, _arena: &Arena, _pool: &mut FramePool) {}
 
-    fn descriptor(&self) -> Option<RawFd> {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
@@ -296,7 +296,7 @@ impl Port for TracePort {
 
     fn service(&mut self, _arena: &Arena, _pool: &mut FramePool) {}
 
-    fn descriptor(&self) -> Option<RawFd> {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 

@@ -5,7 +5,7 @@ pub mod memory;
 pub mod xdp;
 
 use crate::arena::{Arena, Frame, FramePool};
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 /// One worker's share of a port: frames in, frames out.
 ///
@@ -23,7 +23,7 @@ pub trait Port: Send {
     fn service(&mut self, arena: &Arena, pool: &mut FramePool);
 
     /// What poll(2) can wait on for frames; `None` where the port has no kernel below it.
-    fn descriptor(&self) -> Option<RawFd>;
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// How many frames the port holds (in rings, in flight): with those in the pool, the books must balance.
     fn held(&self) -> usize;

@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 /// What a frame is found to be.
 pub(super) enum Admission {
-    /// A packet to be forwarded, if route, flow and policy allow it.
-    Transit(VlanIndex),
+    /// A packet to be forwarded, if route, flow and policy allow it; and what the routing table says of its
+    /// destination, where the VLAN is routed.
+    Transit(VlanIndex, Option<Hop>),
     /// The gateway's own business, dealt with.
     Local,
     /// To be flooded in its stitch without asking the policy.
@@ -37,7 +38,10 @@ pub(crate) fn process(engine: &mut Engine, now: Tick, batch: &mut Batch) {
         let admission = admit(engine, network, now, port, &mut batch.packets[lane], arena.bytes(&frame));
         batch.restore(lane, frame);
         match admission {
-            Admission::Transit(ingress) => batch.paths[lane].ingress = ingress,
+            Admission::Transit(ingress, hop) => {
+                batch.paths[lane].ingress = ingress;
+                batch.hops[lane] = hop;
+            }
             Admission::Local => {
                 batch.settle(lane, Outcome { verdict: Verdict::Local, ..Outcome::UNDECIDED });
             }
@@ -152,7 +156,7 @@ fn admit_ip(
     if hop == Some(Hop::Own) {
         return answer_echo(engine, now, index, vlan, packet, frame);
     }
-    Admission::Transit(index)
+    Admission::Transit(index, hop)
 }
 
 /// The gateway answers pings, and nothing else.

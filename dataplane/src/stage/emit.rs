@@ -45,12 +45,12 @@ fn emit_routed(
         Ok(mac) => mac,
         Err(Unreachable) => return tell_unreachable(engine, network, now, batch, lane),
     };
-    let packet = batch.packets[lane];
     let Some(mut frame) = batch.take(lane) else { return };
+    let packet = &batch.packets[lane];
     let source_mac = link::source(engine.arena.bytes(&frame));
-    take_hop(&engine.arena, &mut frame, &packet);
+    take_hop(&engine.arena, &mut frame, packet);
     set_macs(&engine.arena, &mut frame, mac.unwrap_or(Mac::ZERO), vlan.own_mac());
-    if !retag(&engine.arena, &mut frame, &packet, vlan.key.vid()) {
+    if !retag(&engine.arena, &mut frame, packet, vlan.key.vid()) {
         engine.pool.give(frame);
         return batch.discard(lane, DropReason::TxFull);
     }
@@ -64,7 +64,7 @@ fn emit_routed(
         port: vlan.key.port(),
         ingress: batch.paths[lane].ingress,
         source_mac,
-        ingress_tag: resolve::ingress_tag(&packet),
+        ingress_tag: resolve::ingress_tag(packet),
     };
     match engine.neighbors.wait(egress, next, waiting) {
         Ok(()) => batch.outcomes[lane].verdict = Verdict::Waiting,
@@ -136,9 +136,8 @@ fn emit_stitched(
     if refuse_too_big(engine, network, now, batch, lane, vlan.mtu) {
         return;
     }
-    let packet = batch.packets[lane];
     let Some(mut frame) = batch.take(lane) else { return };
-    if retag(&engine.arena, &mut frame, &packet, vlan.key.vid()) {
+    if retag(&engine.arena, &mut frame, &batch.packets[lane], vlan.key.vid()) {
         engine.send(vlan.key.port(), frame, Origin::Forwarded);
     } else {
         engine.pool.give(frame);
@@ -196,10 +195,10 @@ fn refuse_too_big(
     lane: usize,
     mtu: u16,
 ) -> bool {
-    let packet = batch.packets[lane];
-    if packet.ip_length() <= usize::from(mtu) {
+    if batch.packets[lane].ip_length() <= usize::from(mtu) {
         return false;
     }
+    let packet = batch.packets[lane];
     if !batch.is_bypassed(lane) {
         let arena = Arc::clone(&engine.arena);
         let ingress = batch.paths[lane].ingress;

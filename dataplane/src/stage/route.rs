@@ -17,9 +17,8 @@ pub(crate) fn process(engine: &mut Engine, now: Tick, batch: &mut Batch) {
     let arena = Arc::clone(&engine.arena);
     for lane in batch.live() {
         let ingress = batch.paths[lane].ingress;
-        let packet = batch.packets[lane];
         let frame = arena.bytes(batch.frame(lane));
-        match route(engine, network, now, ingress, &packet, frame) {
+        match route(engine, network, now, ingress, batch.hops[lane], &batch.packets[lane], frame) {
             Ok(egress) => batch.paths[lane].egress = egress,
             Err(reason) => batch.discard(lane, reason),
         }
@@ -32,6 +31,7 @@ fn route(
     network: &Network,
     now: Tick,
     index: VlanIndex,
+    hop: Option<Hop>,
     packet: &Packet,
     frame: &[u8],
 ) -> Result<Egress, DropReason> {
@@ -50,7 +50,7 @@ fn route(
     }
     match vlan.role {
         Role::Stitched(stitch) => Ok(stitch_egress(engine, now, stitch, link::destination(frame))),
-        Role::Routed => match network.route(packet.destination()) {
+        Role::Routed => match hop {
             Some(Hop::Connected(egress)) => routed_egress(vlan, index, egress, packet.destination()),
             Some(Hop::Via(egress, next)) => routed_egress(vlan, index, egress, next),
             // Own addresses and broadcasts were settled by `admit`.

@@ -22,6 +22,7 @@ use dataplane::topology::{
 };
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// The gateway's MAC.
 const GATEWAY: Mac = Mac([0x02, 0, 0, 0, 0, 0x01]);
@@ -60,18 +61,17 @@ fn mac_of(address: u32) -> Mac {
 #[derive(Debug)]
 pub(crate) struct Workload {
     /// One trunk with two routed VLANs, and each host in use as a static neighbour.
-    #[allow(dead_code, reason = "the engine that reads it is not wired in yet")]
     pub(crate) topology: Topology,
     /// Allows every flow.
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
     /// How many segments the policy has.
     pub(crate) segments: u32,
     /// Different from each other.
     pub(crate) flows: Vec<Flow>,
     /// What opens the flows, once through, in the order that the tracker wants: not part of the measurement.
-    pub(crate) opening: Trace,
+    pub(crate) opening: Arc<Trace>,
     /// Frames of open flows, both directions, each once a round, in random order.
-    pub(crate) steady: Trace,
+    pub(crate) steady: Arc<Trace>,
 }
 
 impl Workload {
@@ -87,10 +87,10 @@ impl Workload {
         Workload {
             topology: topology(&flows, arguments.size),
             segments: plan.policy.segments().len() as u32,
-            policy: plan.policy,
+            policy: Arc::new(plan.policy),
             flows,
-            opening,
-            steady,
+            opening: Arc::new(opening),
+            steady: Arc::new(steady),
         }
     }
 }

@@ -1,24 +1,35 @@
 //! The workload is what it says: valid frames of allowed flows, the same for the same seed.
 
 use super::*;
+use crate::Subject;
 use classifier::policy::{Action, EndpointSet, Member, Service};
 use dataplane::arena::Arena;
 use dataplane::port::Port;
 use dataplane::port::memory::TracePort;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use std::sync::Arc;
 
 const SEED: u64 = 7;
 
 fn arguments(flows: u32, rules: u32, size: u16, proto: Protocol) -> EngineArguments {
-    EngineArguments { flows, rules, size, seconds: 1, proto, batch: 64, seed: SEED, core: None, json: false }
+    EngineArguments {
+        flows,
+        rules,
+        size,
+        seconds: 1,
+        proto,
+        subject: Subject::Engine,
+        batch: 64,
+        seed: SEED,
+        core: None,
+        json: false,
+    }
 }
 
 /// Every frame of the trace, once.
-fn frames_of(trace: Trace) -> Vec<Vec<u8>> {
+fn frames_of(trace: Arc<Trace>) -> Vec<Vec<u8>> {
     let (arena, mut pool) = Arena::on_heap(64, 9_216);
     let count = trace.len();
-    let mut port = TracePort::new(Arc::new(trace));
+    let mut port = TracePort::new(trace);
     let (mut frames, mut received) = (Vec::new(), Vec::new());
     while received.len() < count {
         port.receive(&arena, &mut pool, (count - received.len()).min(64), &mut frames);

@@ -5,7 +5,7 @@ use crate::arena::{Arena, Frame, FramePool};
 use crate::port::Port;
 use classifier::addr::PortId;
 use conntrack::time::Tick;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 /// A port over capture files. It has no clock: [`CapturePort::advance`] says what time it is; frames that were
 /// captured by then can be received, and frames that are sent get that time.
@@ -78,7 +78,7 @@ impl Port for CapturePort {
 
     fn service(&mut self, _arena: &Arena, _pool: &mut FramePool) {}
 
-    fn descriptor(&self) -> Option<RawFd> {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 

@@ -248,8 +248,9 @@ impl Port for XdpPort {
         }
     }
 
-    fn descriptor(&self) -> Option<RawFd> {
-        Some(self.descriptor_number())
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the socket is this queue's own and open as long as the queue lives, which is borrowed.
+        Some(unsafe { BorrowedFd::borrow_raw(self.descriptor_number()) })
     }
 
     fn held(&self) -> usize {

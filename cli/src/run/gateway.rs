@@ -1,0 +1,311 @@
+//! A gateway from its start to its end.
+
+use crate::config::{self, Configuration};
+use classifier::policy::Timestamp;
+use conntrack::time::Tick;
+use dataplane::counters::Counters;
+use dataplane::engine::{Engine, Resolve};
+use dataplane::event::{self, EventSource};
+use dataplane::generation::{GenerationError, Generations};
+use dataplane::network::PortFacts;
+use dataplane::port::Port;
+use dataplane::port::xdp::{self, OpenError, PortGuard, PortRequest};
+use dataplane::worker::{Clock, Control, Worker};
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Why a gateway did not start. Nothing is left changed then.
+#[derive(Debug)]
+pub enum StartError {
+    /// A port can't be opened.
+    Port(OpenError),
+    /// A port's `mtu` is over what its interface takes.
+    Mtu {
+        /// The port.
+        port: String,
+        /// What the file says.
+        wanted: u16,
+        /// What the interface has.
+        interface: u32,
+    },
+    /// The policy can't be put into force.
+    Generation(GenerationError),
+    /// The system has no randomness, thread or descriptor for us.
+    System(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Port(error) => write!(f, "{error}\n  help: {}", error.remedy()),
+            StartError::Mtu { port, wanted, interface } => write!(
+                f,
+                "port `{port}` is given an MTU of {wanted}, but its interface has {interface}\n  \
+                 help: raise the interface's MTU with `ip link set`, or lower the port's"
+            ),
+            StartError::Generation(error) => error.fmt(f),
+            StartError::System(error) => write!(f, "the system refused: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why a new configuration was not put into force. The old one is, unchanged.
+#[derive(Debug)]
+pub enum ReloadError {
+    /// Ports and workers can't change while the gateway runs.
+    NeedsRestart(&'static str),
+    /// The policy can't be put into force.
+    Generation(GenerationError),
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReloadError::NeedsRestart(what) => {
+                write!(
+                    f,
+                    "{what} can't change while the gateway runs: restart it to put this file into force"
+                )
+            }
+            ReloadError::Generation(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
+/// A running gateway. Dropping it stops it and puts the interfaces back.
+pub struct Gateway {
+    configuration: Configuration,
+    generations: Generations,
+    facts: Vec<PortFacts>,
+    control: Arc<Control>,
+    workers: Vec<JoinHandle<Counters>>,
+    expiry: Option<Timestamp>,
+    clock: Clock,
+    events: EventSource,
+    /// Last: the interfaces are put back when no worker uses them any more.
+    guards: Vec<PortGuard>,
+}
+
+impl Gateway {
+    /// Opens the ports and starts the worker; `report` is told of what takes time.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left changed then.
+    pub fn start(
+        configuration: Configuration,
+        report: &mut dyn FnMut(String),
+    ) -> Result<Gateway, StartError> {
+        let requests: Vec<PortRequest> = configuration
+            .topology
+            .ports
+            .iter()
+            .map(|p| PortRequest { interface: p.interface.clone(), queues: 1, mode: p.xdp })
+            .collect();
+        let frames = xdp::frames_for(&requests) + dataplane::engine::IN_HANDS;
+        let opened = xdp::open_reporting(&requests, frames, &mut |waiting| {
+            let what = waiting.queue.map_or("its XDP hook".to_owned(), |queue| format!("queue {queue}"));
+            report(format!("{} of {} is still in use, waiting", what, waiting.interface));
+        })
+        .map_err(StartError::Port)?;
+        let facts = port_facts(&configuration, &opened.guards)?;
+        let mut generations = Generations::default();
+        let now = config::now();
+        let generation = generations
+            .compile(Arc::clone(&configuration.policy), &configuration.topology, &facts, now)
+            .map_err(StartError::Generation)?;
+        let generation = Arc::new(generation);
+        let control = Arc::new(Control::new(Arc::clone(&generation), 1).map_err(StartError::System)?);
+        let (sink, events) = event::ring();
+        let engine = Engine::new(
+            generation,
+            &configuration.conntrack,
+            secret().map_err(StartError::System)?,
+            Arc::new(opened.arena),
+            opened.pool,
+            Resolve::Ask,
+        );
+        let ports: Vec<Box<dyn Port>> = opened
+            .ports
+            .into_iter()
+            .flat_map(|queues| queues.into_iter().take(1))
+            .map(|queue| Box::new(queue) as Box<dyn Port>)
+            .collect();
+        let idle = configuration.topology.idle;
+        let core = configuration.topology.cores.first().copied();
+        let worker = Worker::new(engine, ports, Arc::clone(&control), 0, idle, Some(sink));
+        let clock = Clock::start();
+        let thread = std::thread::Builder::new()
+            .name("worker-0".to_owned())
+            .spawn(move || {
+                if let Some(core) = core {
+                    core_affinity::set_for_current(core_affinity::CoreId { id: core });
+                }
+                worker.run(clock)
+            })
+            .map_err(StartError::System)?;
+        Ok(Gateway {
+            expiry: configuration.policy.next_expiry(now),
+            configuration,
+            generations,
+            facts,
+            control,
+            workers: vec![thread],
+            clock,
+            events,
+            guards: opened.guards,
+        })
+    }
+
+    /// Puts another configuration into force between two batches, or changes nothing.
+    ///
+    /// # Errors
+    /// Where it asks for other ports or workers, or its policy can't be put into force.
+    pub fn reload(&mut self, configuration: Configuration) -> Result<(), ReloadError> {
+        let (old, new) = (&self.configuration.topology, &configuration.topology);
+        if old.ports != new.ports {
+            return Err(ReloadError::NeedsRestart("ports"));
+        }
+        if (&old.cores, old.idle) != (&new.cores, new.idle) {
+            return Err(ReloadError::NeedsRestart("`[workers]`"));
+        }
+        if self.configuration.conntrack != configuration.conntrack {
+            return Err(ReloadError::NeedsRestart("`[conntrack]`"));
+        }
+        let now = config::now();
+        self.publish(&configuration, now).map_err(ReloadError::Generation)?;
+        self.expiry = configuration.policy.next_expiry(now);
+        self.configuration = configuration;
+        Ok(())
+    }
+
+    /// Takes rules whose time has come out of force. To be called now and then; whether there were any.
+    ///
+    /// # Errors
+    /// Where what is left of the policy can't be put into force.
+    pub fn expire_rules(&mut self) -> Result<bool, GenerationError> {
+        let now = config::now();
+        if self.expiry.is_none_or(|expiry| now < expiry) {
+            return Ok(false);
+        }
+        self.expiry = self.configuration.policy.next_expiry(now);
+        let configuration = self.configuration.clone();
+        self.publish(&configuration, now)?;
+        Ok(true)
+    }
+
+    fn publish(&mut self, configuration: &Configuration, now: Timestamp) -> Result<(), GenerationError> {
+        let policy = Arc::clone(&configuration.policy);
+        let generation = self.generations.compile(policy, &configuration.topology, &self.facts, now)?;
+        self.control.publish(Arc::new(generation));
+        Ok(())
+    }
+
+    /// Stops the workers and puts the interfaces back; what was counted. An error: a worker panicked.
+    ///
+    /// # Errors
+    /// Where a worker had panicked.
+    pub fn stop(mut self) -> Result<Counters, WorkerDied> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<Counters, WorkerDied> {
+        self.control.stop();
+        let mut counters = None;
+        for worker in self.workers.drain(..) {
+            counters = Some(worker.join().map_err(|_| WorkerDied)?);
+        }
+        counters.ok_or(WorkerDied)
+    }
+
+    /// Whether every worker is alive.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.workers.iter().all(|worker| !worker.is_finished())
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// The ports' guards, in the order of the ports: how each is attached, and what the kernel counts.
+    #[must_use]
+    pub fn guards(&self) -> &[PortGuard] {
+        &self.guards
+    }
+
+    /// The generations, which know the names of rules.
+    #[must_use]
+    pub fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// The control that workers share.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// New flows and drops, as they happen.
+    #[must_use]
+    pub fn events(&self) -> &EventSource {
+        &self.events
+    }
+
+    /// The workers' time.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.clock.now()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Whoever wanted to know has called `stop`.
+        let _ = self.join();
+    }
+}
+
+/// A worker panicked; the ports are closed, and nothing is forwarded any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkerDied;
+
+impl fmt::Display for WorkerDied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a worker died")
+    }
+}
+
+impl std::error::Error for WorkerDied {}
+
+fn port_facts(configuration: &Configuration, guards: &[PortGuard]) -> Result<Vec<PortFacts>, StartError> {
+    let ports = configuration.topology.ports.iter().zip(guards);
+    ports
+        .map(|(port, guard)| {
+            let interface = guard.interface();
+            let own = u16::try_from(interface.mtu).unwrap_or(u16::MAX);
+            match port.mtu {
+                Some(wanted) if u32::from(wanted) > interface.mtu => {
+                    Err(StartError::Mtu { port: port.name.clone(), wanted, interface: interface.mtu })
+                }
+                wanted => {
+                    Ok(PortFacts { mac: Some(port.mac.unwrap_or(interface.mac)), mtu: wanted.unwrap_or(own) })
+                }
+            }
+        })
+        .collect()
+}
+
+/// The key of the flow table's hash, from the system's randomness.
+fn secret() -> std::io::Result<[u8; 16]> {
+    let mut secret = [0; 16];
+    let mut source = std::fs::File::open("/dev/urandom")?;
+    std::io::Read::read_exact(&mut source, &mut secret)?;
+    Ok(secret)
+}

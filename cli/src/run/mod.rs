@@ -1,0 +1,7 @@
+//! The gateway at work: ports opened, workers started, policies put into force, everything put back at the end.
+
+mod event;
+mod gateway;
+
+pub use event::EventLine;
+pub use gateway::{Gateway, ReloadError, StartError};

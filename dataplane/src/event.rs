@@ -1,0 +1,104 @@
+//! What a worker tells of: flows that begin, and frames that it drops.
+//!
+//! Events go through a ring of fixed size that never blocks a worker. What finds no room is counted, and the
+//! reader says so.
+
+use crate::batch::{Batch, FlowRole, Outcome, Verdict};
+use classifier::addr::PortId;
+use classifier::wire::Kind;
+use conntrack::Epoch;
+use conntrack::time::Tick;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Events that the ring holds.
+pub const RING: usize = 8192;
+
+/// What became of one frame.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Event {
+    /// When its batch was taken in.
+    pub at: Tick,
+    /// The generation that judged it: classes and rules in the outcome are that one's.
+    pub epoch: Epoch,
+    /// The port that it came in on.
+    pub port: PortId,
+    /// The VID that it bore.
+    pub vid: u16,
+    /// Source and destination, where it is IP.
+    pub addresses: Option<(IpAddr, IpAddr)>,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Source port as policy sees it.
+    pub source_port: u16,
+    /// Destination port, or ICMP type and code.
+    pub destination_port: u16,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// A worker's end of the ring.
+#[derive(Clone, Debug)]
+pub struct EventSink {
+    sender: Sender<Event>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The reader's end of the ring.
+#[derive(Clone, Debug)]
+pub struct EventSource {
+    /// The events, oldest first.
+    pub receiver: Receiver<Event>,
+    lost: Arc<AtomicU64>,
+}
+
+/// A ring, empty.
+#[must_use]
+pub fn ring() -> (EventSink, EventSource) {
+    let (sender, receiver) = bounded(RING);
+    let lost = Arc::new(AtomicU64::new(0));
+    (EventSink { sender, lost: Arc::clone(&lost) }, EventSource { receiver, lost })
+}
+
+impl EventSource {
+    /// Events that found no room, since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl EventSink {
+    /// Tells of the new flows and the drops of a batch.
+    pub(crate) fn tell(&self, now: Tick, epoch: Epoch, batch: &Batch) {
+        for lane in 0..batch.len() {
+            let outcome = batch.outcomes[lane];
+            let is_news = matches!(outcome.verdict, Verdict::Drop | Verdict::Reject)
+                || outcome.flow == Some(FlowRole::New);
+            if !is_news {
+                continue;
+            }
+            let packet = &batch.packets[lane];
+            let event = Event {
+                at: now,
+                epoch,
+                port: batch.ports[lane],
+                vid: packet.link.vid(),
+                addresses: matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6)
+                    .then(|| (packet.source(), packet.destination())),
+                protocol: packet.protocol,
+                source_port: packet.source_port,
+                destination_port: packet.destination_port,
+                outcome,
+            };
+            match self.sender.try_send(event) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+                Err(TrySendError::Full(_)) => {
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}

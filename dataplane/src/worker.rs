@@ -1,0 +1,228 @@
+//! The poll loop: one thread, pinned to one core, that owns a queue of every port and an engine.
+//!
+//! ```text
+//!   turn:  clock -> new generation? -> timers -> for each port: receive -> process -> transmit -> service -> idle?
+//! ```
+//!
+//! The clock is read once a turn, and a generation is taken up between two batches. A worker with nothing to do
+//! sleeps in poll(2), where `idle` allows it, and is woken by frames or by its [`Waker`].
+
+use crate::batch::{Batch, LANES};
+use crate::counters::Counters;
+use crate::engine::Engine;
+use crate::event::EventSink;
+use crate::generation::Generation;
+use crate::port::Port;
+use crate::topology::Idle;
+use arc_swap::ArcSwap;
+use classifier::addr::PortId;
+use conntrack::time::Tick;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::time::Timespec;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Turns without a frame before a worker goes to sleep.
+const IDLE_TURNS: u32 = 256;
+/// Longest sleep: timers of neighbors and flows are due in between.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+/// Between two runs of the timers.
+const TIMERS_EVERY: Duration = Duration::from_millis(10);
+/// Times that a port is asked for a batch before the next port's turn.
+const BATCHES_PER_TURN: usize = 4;
+
+/// Monotonic time since a worker's start, offset so that it is never zero.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> Clock {
+        Clock { start: Instant::now() }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        const ORIGIN: Duration = Duration::from_secs(1000);
+        Tick(u64::try_from((self.start.elapsed() + ORIGIN).as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// What the control side shares with its workers.
+#[derive(Debug)]
+pub struct Control {
+    generation: ArcSwap<Generation>,
+    stop: AtomicBool,
+    wakers: Vec<OwnedFd>,
+}
+
+impl Control {
+    /// Control over `workers` workers that begin with `generation`.
+    ///
+    /// # Errors
+    /// Where the system has no event descriptor left.
+    pub fn new(generation: Arc<Generation>, workers: usize) -> io::Result<Control> {
+        let wakers = (0..workers)
+            .map(|_| eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC))
+            .collect::<Result<_, _>>()?;
+        Ok(Control { generation: ArcSwap::new(generation), stop: AtomicBool::new(false), wakers })
+    }
+
+    /// The generation that workers take up between two batches.
+    #[must_use]
+    pub fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+
+    /// Puts a generation into force: each worker takes it up before its next batch, sleeping ones at once.
+    pub fn publish(&self, generation: Arc<Generation>) {
+        self.generation.store(generation);
+        self.wake();
+    }
+
+    /// Asks all workers to stop.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        for waker in &self.wakers {
+            // The counter of an event descriptor only fails to grow when it is near its end: then it is awake.
+            let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+/// One worker.
+pub struct Worker {
+    engine: Engine,
+    /// The worker's queue of each port, by [`PortId`].
+    ports: Vec<Box<dyn Port>>,
+    control: Arc<Control>,
+    index: usize,
+    idle: Idle,
+    events: Option<EventSink>,
+}
+
+impl Worker {
+    /// A worker, number `index` of those under `control`, that serves one queue of each port.
+    ///
+    /// # Panics
+    /// Where `control` has not that many workers.
+    #[must_use]
+    pub fn new(
+        engine: Engine,
+        ports: Vec<Box<dyn Port>>,
+        control: Arc<Control>,
+        index: usize,
+        idle: Idle,
+        events: Option<EventSink>,
+    ) -> Worker {
+        assert!(index < control.wakers.len(), "the control knows of every worker");
+        Worker { engine, ports, control, index, idle, events }
+    }
+
+    /// Runs until it is asked to stop; what it has counted.
+    #[must_use]
+    pub fn run(mut self, clock: Clock) -> Counters {
+        let mut batch = Batch::default();
+        let mut received = Vec::with_capacity(LANES);
+        let mut quiet = 0_u32;
+        let mut timers = Tick(0);
+        while !self.control.stop.load(Ordering::Acquire) {
+            let now = clock.now();
+            self.take_up_generation();
+            if now.since(timers) >= TIMERS_EVERY {
+                timers = now;
+                self.engine.tick(now);
+                self.transmit();
+            }
+            let work = self.turn(now, &mut batch, &mut received);
+            self.engine.late_outcomes();
+            quiet = if work == 0 { quiet.saturating_add(1) } else { 0 };
+            if quiet > IDLE_TURNS && self.idle == Idle::Adaptive {
+                self.sleep();
+            }
+        }
+        self.engine.abandon_waiting();
+        self.transmit();
+        self.engine.counters().clone()
+    }
+
+    fn take_up_generation(&mut self) {
+        let published = self.control.generation.load();
+        if !Arc::ptr_eq(&published, self.engine.generation()) {
+            self.engine.install(Arc::clone(&published));
+        }
+    }
+
+    /// One round over the ports; how many frames it brought.
+    fn turn(&mut self, now: Tick, batch: &mut Batch, received: &mut Vec<crate::arena::Frame>) -> usize {
+        let mut work = 0;
+        for index in 0..self.ports.len() {
+            for _ in 0..BATCHES_PER_TURN {
+                let arena = Arc::clone(self.engine.arena());
+                self.ports[index].receive(&arena, self.engine.pool(), LANES, received);
+                let count = received.len();
+                if count == 0 {
+                    break;
+                }
+                work += count;
+                batch.clear();
+                for frame in received.drain(..) {
+                    batch.push(PortId(index as u8), 0, frame);
+                }
+                self.engine.process(now, batch);
+                if let Some(events) = &self.events {
+                    events.tell(now, self.engine.generation().epoch(), batch);
+                }
+                self.transmit();
+                if count < LANES {
+                    break;
+                }
+            }
+        }
+        for port in &mut self.ports {
+            let arena = Arc::clone(self.engine.arena());
+            port.service(&arena, self.engine.pool());
+        }
+        work
+    }
+
+    fn transmit(&mut self) {
+        for (index, port) in self.ports.iter_mut().enumerate() {
+            self.engine.flush(PortId(index as u8), |arena, pool, frames| port.transmit(arena, pool, frames));
+        }
+    }
+
+    /// Sleeps until a frame comes, the control side calls, or a timer may be due.
+    fn sleep(&self) {
+        let waker = self.control.wakers[self.index].as_fd();
+        let mut watched: [PollFd<'_>; PortId::LIMIT + 1] =
+            std::array::from_fn(|_| PollFd::from_borrowed_fd(waker, PollFlags::IN));
+        let mut count = 1;
+        for port in &self.ports {
+            match port.descriptor() {
+                Some(descriptor) => {
+                    watched[count] = PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+                    count += 1;
+                }
+                // A port without a kernel below it can't wake anybody.
+                None => return,
+            }
+        }
+        let limit = Timespec { tv_sec: 0, tv_nsec: LONGEST_SLEEP.subsec_nanos().into() };
+        // An interrupted sleep is a sleep that ended.
+        let _ = poll(&mut watched[..count], Some(&limit));
+        let mut counter = [0; 8];
+        let _ = rustix::io::read(waker, &mut counter);
+    }
+}
