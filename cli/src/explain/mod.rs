@@ -6,9 +6,10 @@
 //! ```
 //!
 //! The policy's answer is exact. What stands before the policy is told as far as the configuration alone tells it
-//! ([`path`]): neither ARP, nor live flows, nor limits are known here.
+//! (`path`): neither ARP, nor live flows, nor limits are known here.
 
 mod answer;
+mod guard;
 mod nearest;
 mod path;
 mod question;

@@ -6,14 +6,12 @@
 use super::answer::Note;
 use super::question::{Question, stitch_of};
 use crate::config::Configuration;
-use classifier::addr::Prefix;
 use classifier::endpoint::ServicePacket;
 use classifier::policy::Timestamp;
 use classifier::reason::DropReason;
 use classifier::reference::Reference;
 use classifier::wire::{ipv4, ipv6, protocol};
 use dataplane::network::{Hop, Network, Role, Vlan, VlanIndex};
-use dataplane::topology::SpoofGuard;
 use std::net::IpAddr;
 
 /// What is to be said beside the policy's verdict.
@@ -32,20 +30,21 @@ pub(super) fn notes(
     notes
 }
 
+/// The packet's way, before the policy is asked.
 #[derive(Clone, Copy)]
-struct Way<'a> {
-    configuration: &'a Configuration,
-    network: &'a Network,
-    question: &'a Question,
+pub(super) struct Way<'a> {
+    pub(super) configuration: &'a Configuration,
+    pub(super) network: &'a Network,
+    pub(super) question: &'a Question,
 }
 
 impl<'a> Way<'a> {
-    fn ingress(&self) -> Option<(VlanIndex, &'a Vlan)> {
+    pub(super) fn ingress(&self) -> Option<(VlanIndex, &'a Vlan)> {
         let index = self.network.index_of(self.question.source_vlan?)?;
         Some((index, self.network.vlan(index)))
     }
 
-    fn label(&self, index: VlanIndex) -> String {
+    pub(super) fn label(&self, index: VlanIndex) -> String {
         self.configuration.topology.vlan_label(self.network.vlan(index).key)
     }
 
@@ -105,64 +104,6 @@ impl<'a> Way<'a> {
             return None;
         };
         Some(Note::drop(DropReason::Martian, text))
-    }
-
-    /// As `dataplane` guards: the longest prefix tells where an address lives.
-    fn lets_in(&self, index: VlanIndex, vlan: &Vlan, source: IpAddr) -> bool {
-        let is_within = |prefixes: &[Prefix]| prefixes.iter().any(|p| p.contains(source));
-        match (vlan.guard, vlan.role) {
-            (SpoofGuard::Off, _) => true,
-            (SpoofGuard::Bindings, _) => {
-                let mac = self.configuration.mac_of(vlan.key, source);
-                mac.is_some_and(|mac| self.network.is_binding(index, source, mac))
-            }
-            (SpoofGuard::Subnet, Role::Stitched(_)) => {
-                is_within(&vlan.prefixes) && !vlan.is_broadcast(source)
-            }
-            (SpoofGuard::Subnet, Role::Routed) => match self.network.route(source) {
-                None | Some(Hop::Own | Hop::Broadcast) => false,
-                Some(Hop::Connected(home)) => home == index,
-                Some(Hop::Via(home, _)) => {
-                    home == index || is_within(&vlan.prefixes) || is_within(&vlan.behind)
-                }
-            },
-        }
-    }
-
-    fn spoofed(&self) -> Option<Note> {
-        let source = self.question.source;
-        let indexes = || (0..self.network.vlan_count()).map(|at| VlanIndex(at as u16));
-        let Some((index, vlan)) = self.ingress() else {
-            let is_let_in = indexes().any(|i| self.lets_in(i, self.network.vlan(i), source));
-            return (!is_let_in).then(|| {
-                Note::drop(DropReason::Spoofed, format!("the spoof guard of no VLAN lets {source} in"))
-            });
-        };
-        if self.lets_in(index, vlan, source) {
-            return None;
-        }
-        let label = self.label(index);
-        let text = match (vlan.guard, self.network.route(source)) {
-            (SpoofGuard::Subnet | SpoofGuard::Off, Some(Hop::Own)) if vlan.role == Role::Routed => {
-                format!("{source} is the gateway's own address")
-            }
-            (SpoofGuard::Subnet | SpoofGuard::Off, _) => {
-                let family = |p: &&Prefix| p.address().is_ipv4() == source.is_ipv4();
-                let prefixes: Vec<String> = vlan
-                    .prefixes
-                    .iter()
-                    .chain(&vlan.behind)
-                    .filter(family)
-                    .map(|p| format!("{}/{}", p.network(), p.length()))
-                    .collect();
-                let known = if prefixes.is_empty() { "nothing".to_owned() } else { prefixes.join(", ") };
-                format!("{source} is not on VLAN {label}, whose spoof guard (subnet) lets in {known}")
-            }
-            (SpoofGuard::Bindings, _) => {
-                format!("VLAN {label} lets in what a [[binding]] names, and none names {source}")
-            }
-        };
-        Some(Note::drop(DropReason::Spoofed, text))
     }
 
     fn neighbor_discovery(&self) -> Option<Note> {
