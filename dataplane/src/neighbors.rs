@@ -113,9 +113,8 @@ impl Neighbors {
             known: vec![0; vlans],
             questions: vec![0; vlans],
             open: Vec::with_capacity(questions),
-            spare: (0..WAITING_TOTAL / WAITING_PER_NEIGHBOR)
-                .map(|_| VecDeque::with_capacity(WAITING_PER_NEIGHBOR))
-                .collect(),
+            // At worst each waiting frame waits for a neighbor of its own.
+            spare: (0..WAITING_TOTAL).map(|_| VecDeque::with_capacity(WAITING_PER_NEIGHBOR)).collect(),
             waiting: 0,
             swept: Tick(0),
         }
@@ -156,8 +155,7 @@ impl Neighbors {
 
     /// Begins to ask for an address that [`Neighbors::resolve`] does not know; the caller sends the first request.
     pub(crate) fn ask(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr) {
-        let queue = self.spare.pop().unwrap_or_default();
-        let state = State::Asking { attempts: 1, next: now + RETRY, queue };
+        let state = State::Asking { attempts: 1, next: now + RETRY, queue: VecDeque::new() };
         match self.entries.insert((vlan, address), state) {
             Some(State::Known { .. }) => self.known[usize::from(vlan.0)] -= 1,
             // An address that failed is already counted and listed as open.
@@ -178,6 +176,9 @@ impl Neighbors {
             Some(State::Asking { queue, .. })
                 if queue.len() < WAITING_PER_NEIGHBOR && self.waiting < WAITING_TOTAL =>
             {
+                if queue.capacity() == 0 {
+                    *queue = self.spare.pop().unwrap_or_default();
+                }
                 queue.push_back(waiting);
                 self.waiting += 1;
                 Ok(())

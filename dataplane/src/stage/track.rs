@@ -10,16 +10,16 @@ use crate::network::{Network, Role, Vlan};
 use classifier::addr::{Mac, VlanKey};
 use classifier::decision;
 use classifier::reason::DropReason;
-use classifier::wire::{Packet, Transport, link};
+use classifier::wire::{Transport, link};
 use conntrack::time::Tick;
 use conntrack::{FlowId, FlowView, Opening, Relation, Tracked};
 use std::sync::Arc;
 
-/// One packet on its way through the stage.
+/// One packet on its way through the stage. What the parser found stays in its lane: of most packets, which belong
+/// to a live flow, little of it is read again.
 struct Transit<'a> {
     now: Tick,
     lane: usize,
-    packet: Packet,
     frame: &'a [u8],
     transport: Transport<'a>,
     ingress: &'a Vlan,
@@ -38,13 +38,14 @@ impl Transit<'_> {
     }
 
     /// The packet as the policy sees it, in its own direction.
-    fn question(&self) -> Question {
+    fn question(&self, batch: &Batch) -> Question {
+        let packet = &batch.packets[self.lane];
         Question {
-            source: (self.ingress.key, self.source_mac(), self.packet.source()),
-            destination: self.packet.destination(),
+            source: (self.ingress.key, self.source_mac(), packet.source()),
+            destination: packet.destination(),
             destination_mac: self.destination_mac(),
-            protocol: self.packet.protocol,
-            ports: (self.packet.source_port, self.packet.destination_port),
+            protocol: packet.protocol,
+            ports: (packet.source_port, packet.destination_port),
         }
     }
 }
@@ -55,14 +56,13 @@ pub(crate) fn process(engine: &mut Engine, now: Tick, batch: &mut Batch) {
     let network = generation.network();
     prefetch(engine, network, batch);
     for lane in batch.live() {
-        let packet = batch.packets[lane];
         let path = batch.paths[lane];
         let ingress = network.vlan(path.ingress);
         // The frame stays in its lane, but the lane must be written meanwhile: its bytes are only read here.
         let Some(frame) = batch.lend(lane) else { continue };
         let bytes = arena.bytes(&frame);
-        let transport = packet.transport(bytes, ingress.domain);
-        let transit = Transit { now, lane, packet, frame: bytes, transport, ingress, egress: path.egress };
+        let transport = batch.packets[lane].transport(bytes, ingress.domain);
+        let transit = Transit { now, lane, frame: bytes, transport, ingress, egress: path.egress };
         track(engine, &generation, batch, &transit);
         batch.restore(lane, frame);
     }
@@ -113,7 +113,7 @@ fn open(
 ) {
     let network = generation.network();
     let lane = transit.lane;
-    let question = transit.question();
+    let question = transit.question(batch);
     let far = judge::egress_key(network, transit.egress);
     let answer = match far {
         Some(egress) => judge::ask(generation, &question, egress),
@@ -145,7 +145,7 @@ fn reopen(
     far: VlanKey,
 ) -> bool {
     let far_mac = transit.destination_mac().unwrap_or(Mac::ZERO);
-    let packet = &transit.packet;
+    let packet = &batch.packets[transit.lane];
     let question = Question {
         source: (far, far_mac, packet.destination()),
         destination: packet.source(),
@@ -213,7 +213,7 @@ fn deny(
 /// Tells the sender that its flow is rejected.
 fn refuse(engine: &mut Engine, generation: &Generation, batch: &Batch, transit: &Transit<'_>) {
     let index = batch.paths[transit.lane].ingress;
-    let packet = &transit.packet;
+    let packet = &batch.packets[transit.lane];
     match transit.transport {
         Transport::Tcp(segment) if packet.fragment.is_none() => {
             if link::destination(transit.frame).is_group() {
@@ -344,7 +344,7 @@ fn revoke(
     engine.tracker.remove(flow);
     let far = judge::egress_key(generation.network(), transit.egress);
     let classes = match far {
-        Some(far) => judge::ask(generation, &transit.question(), far).classes,
+        Some(far) => judge::ask(generation, &transit.question(batch), far).classes,
         None => answer.classes,
     };
     let outcome = Outcome {
@@ -369,7 +369,7 @@ fn relate(
 ) {
     let view = engine.tracker.flow(flow);
     let network = generation.network();
-    let is_to_opener = view.key.address(view.opener) == transit.packet.destination();
+    let is_to_opener = view.key.address(view.opener) == batch.packets[transit.lane].destination();
     let home = if is_to_opener { Some(view.opener_vlan) } else { view.responder_vlan };
     let mut egress = transit.egress;
     if egress == Egress::Flood {
@@ -393,7 +393,7 @@ fn relate(
             destination_mac: transit
                 .destination_mac()
                 .map(|_| transit.source_mac())
-                .filter(|_| transit.packet.source() == responder),
+                .filter(|_| batch.packets[transit.lane].source() == responder),
             protocol: view.key.protocol(),
             ports: view.key.policy_ports(view.opener),
         };
