@@ -294,3 +294,10 @@ pub(crate) fn nd(from: IpAddr, to: IpAddr, kind: u8, flags: u8, target: IpAddr, 
 pub(crate) fn link_option(kind: u8, mac: Mac) -> Vec<u8> {
     [[kind, 1].as_slice(), &mac.0].concat()
 }
+
+impl Ip {
+    /// Bytes of the upper layer.
+    pub(crate) fn upper_length(&self) -> usize {
+        self.upper.len()
+    }
+}

@@ -35,8 +35,8 @@ pub(crate) struct Host {
     pub(crate) mac: Mac,
     pub(crate) port: u8,
     pub(crate) vid: u16,
-    v4: &'static str,
-    v6: &'static str,
+    pub(crate) v4: &'static str,
+    pub(crate) v6: &'static str,
 }
 
 impl Host {

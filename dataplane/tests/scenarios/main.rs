@@ -8,7 +8,9 @@ mod bed;
 
 mod arp_nd;
 mod ethernet;
+mod forward;
 mod fragments;
 mod ipv4;
 mod ipv6;
+mod resolve;
 mod tcp;
