@@ -1,0 +1,16 @@
+//! What hostile and broken frames get (TRACKING.md part 2, whose IDs name the tests), and what sound ones do.
+//!
+//! Each scenario asserts the verdict, the reason and exactly which counters moved; the bed asserts after each
+//! step that the books balance, that no frame is lost, and that whatever left is sound.
+
+#[path = "../bed/mod.rs"]
+mod bed;
+
+mod arp_nd;
+mod ethernet;
+mod forward;
+mod fragments;
+mod ipv4;
+mod ipv6;
+mod resolve;
+mod tcp;
