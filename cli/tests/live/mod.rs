@@ -1,0 +1,176 @@
+//! Hosts of a test bed with a gateway between them: in this process, or as the program that users run.
+#![allow(dead_code)] // Each test program uses its own part.
+
+use cli::config::{self, Configuration};
+use cli::run::Gateway;
+use cli::testbed::{Bed, Host, HostSpec};
+use dataplane::counters::Counters;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// For what has to happen, on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// For what must not happen: shorter than the second after which a SYN is sent again.
+pub(crate) const BRIEFLY: Duration = Duration::from_millis(600);
+
+/// Whether this process may make namespaces; where it may not, and nobody said that it must, tests are skipped.
+pub(crate) fn may_run() -> bool {
+    let root = cli::testbed::is_root();
+    assert!(
+        root || std::env::var_os("CI").is_none(),
+        "in CI these tests must not be skipped: run them as root"
+    );
+    if !root {
+        eprintln!("skipped: live tests need root");
+    }
+    root
+}
+
+/// A file with a gateway's configuration, removed at the end.
+pub(crate) struct GatewayFile(PathBuf);
+
+impl GatewayFile {
+    pub(crate) fn new(bed: &Bed, text: &str) -> GatewayFile {
+        let file = GatewayFile(std::env::temp_dir().join(format!("{}.toml", bed.name())));
+        file.write(text);
+        file
+    }
+
+    pub(crate) fn write(&self, text: &str) {
+        std::fs::write(&self.0, text).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn load(&self) -> Configuration {
+        config::load(&self.0).unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+impl Drop for GatewayFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A gateway in this process, in the bed's gateway namespace.
+pub(crate) fn start(bed: &Bed, text: &str) -> Gateway {
+    let configuration = GatewayFile::new(bed, text).load();
+    let start = || Gateway::start(configuration, &mut |word| eprintln!("{word}"));
+    bed.gateway().enter(start).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Stops the gateway; its books, which must balance.
+pub(crate) fn stop(gateway: Gateway) -> Counters {
+    let counters = gateway.stop().unwrap();
+    assert!(counters.balance(), "{counters:?}");
+    counters
+}
+
+/// A host with one address of each family, and the `.1` and `::1` of its networks as routers.
+pub(crate) fn host(bed: &mut Bed, name: &str, vlan: u16, v4: &str, v6: &str) -> Host {
+    let addresses = vec![format!("{v4}/24").parse().unwrap(), format!("{v6}/64").parse().unwrap()];
+    let router_v4 = format!("{}.1", v4.rsplit_once('.').unwrap().0);
+    let router_v6 = format!("{}::1", v6.rsplit_once("::").unwrap().0);
+    let gateways = vec![router_v4.parse().unwrap(), router_v6.parse().unwrap()];
+    let spec = HostSpec { vlan: (vlan != 0).then_some(vlan), addresses, gateways, ..HostSpec::default() };
+    bed.host(name, &spec).unwrap()
+}
+
+/// Waits until something holds.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: not in {SOON:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `bulkhead run` as a process of its own, in the bed's gateway namespace.
+pub(crate) struct Program {
+    child: Child,
+    stdout: Option<ChildStdout>,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Program {
+    /// Starts it and waits until it says that it runs.
+    pub(crate) fn start(bed: &Bed, file: &GatewayFile, arguments: &[&str]) -> Program {
+        let mut child = bed
+            .gateway()
+            .command(env!("CARGO_BIN_EXE_bulkhead"))
+            .args(["run", "-o", "json", "-c"])
+            .arg(file.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (lines, heard) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&said));
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                heard.lock().unwrap().push(line);
+            }
+        });
+        let stdout = child.stdout.take();
+        let mut program = Program { child, stdout, said };
+        program.wait_for("bulkhead: running", 1);
+        program
+    }
+
+    /// How many lines of its standard error have this in them.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.said.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until it has said something so many times.
+    pub(crate) fn wait_for(&mut self, text: &str, times: usize) {
+        let deadline = Instant::now() + SOON;
+        while self.count(text) < times {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                Instant::now() < deadline && ended.is_none(),
+                "`{text}` is not said; {ended:?}: {:#?}",
+                self.said.lock().unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let told = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(told.unwrap().success());
+    }
+
+    /// Waits for its end; how it ended, and what it has written to its standard output.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let mut text = String::new();
+        self.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        (self.child.wait().unwrap(), text)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Where the test has failed; else it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `ip -d link show`, in the gateway's namespace.
+pub(crate) fn link(bed: &Bed, interface: &str) -> String {
+    let shown = bed.gateway().command("ip").args(["-d", "link", "show", interface]).output().unwrap();
+    assert!(shown.status.success());
+    String::from_utf8(shown.stdout).unwrap()
+}
