@@ -201,7 +201,7 @@ fn colour_is_for_terminals_and_not_where_no_color_says_so() {
 
 #[test]
 fn completions_and_manual_pages_know_every_command() {
-    let commands = ["check", "completions", "man", "replay", "schema", "why"];
+    let commands = ["check", "completions", "demo", "man", "replay", "run", "schema", "why"];
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = bulkhead(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
