@@ -100,8 +100,9 @@ pub(super) fn is_foreign(
     }
     let has_prefixes = vlan.role == Role::Routed || !vlan.prefixes.is_empty();
     let is_of_vlan = ipv6::is_link_local(neighbor.target) || vlan.prefixes.iter().any(|p| p.contains(target));
-    let mac = neighbor.mac.unwrap_or_else(|| link::source(frame));
-    (has_prefixes && !is_of_vlan) || network.is_bound_to_another(index, target, mac)
+    let claimants = [Some(link::source(frame)), neighbor.mac];
+    (has_prefixes && !is_of_vlan)
+        || claimants.iter().flatten().any(|mac| network.is_bound_to_another(index, target, *mac))
 }
 
 /// Answers and learns from an ND message that was found sound, on a routed VLAN.
