@@ -9,7 +9,7 @@
 
 use crate::report::{Fate, Machine, Percentiles, Report};
 use crate::workload::Workload;
-use crate::{EngineArguments, Protocol, Subject, cycles};
+use crate::{EngineArguments, Protocol, Subject, cycles, share};
 use classifier::addr::PortId;
 use classifier::policy::Timestamp;
 use conntrack::config::Config;
@@ -182,7 +182,7 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
 
     let before = harness.books();
     let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are in order");
-    let cycles = cycles::now();
+    let (cycles, ran) = (cycles::now(), share::now());
     let start = Instant::now();
     let end = start + Duration::from_secs(arguments.seconds);
     let mut now = start;
@@ -194,6 +194,7 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
         now = after;
     }
     let elapsed = (now - start).as_secs_f64();
+    let ran = share::now().zip(ran).map(|(after, before)| (after - before).as_secs_f64());
     let cycles = cycles::now().zip(cycles).map(|(after, before)| after - before);
     let after = harness.books();
     let fate = after.since(&before, arguments.subject);
@@ -205,6 +206,8 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
     Ok(Report {
         subject: arguments.subject.name(),
         mpps: packets as f64 / elapsed / 1e6,
+        share_of_core: ran.map(|ran| ran / elapsed),
+        mpps_on_core: ran.map(|ran| packets as f64 / ran / 1e6),
         ns_per_packet: elapsed * 1e9 / packets as f64,
         cycles_per_packet: cycles.map(|cycles| cycles as f64 / packets as f64),
         flows: workload.flows.len() as u32,

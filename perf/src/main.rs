@@ -7,6 +7,7 @@ mod cycles;
 mod engine;
 mod random;
 mod report;
+mod share;
 mod workload;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

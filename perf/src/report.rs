@@ -15,6 +15,10 @@ pub(crate) struct Report {
     pub(crate) subject: &'static str,
     /// Millions of packets a second, in and out again.
     pub(crate) mpps: f64,
+    /// The part of the time in which the kernel let it run; null where the kernel does not count that.
+    pub(crate) share_of_core: Option<f64>,
+    /// Millions of packets a second of that part: an estimate of what a core of its own would do.
+    pub(crate) mpps_on_core: Option<f64>,
     /// Nanoseconds a packet, all included.
     pub(crate) ns_per_packet: f64,
     /// Ticks of the time-stamp counter a packet; null where the processor has none. Not the core's own cycles.
@@ -165,6 +169,9 @@ impl fmt::Display for Report {
         let Machine { processor, processors, kernel } = &self.machine;
         let b = &self.batch;
         write!(f, "{}: {:.3} Mpps, {:.1} ns a packet", self.subject, self.mpps, self.ns_per_packet)?;
+        if let Some((share, mpps)) = self.share_of_core.zip(self.mpps_on_core) {
+            write!(f, " ({mpps:.3} on {:.0} % of a core)", share * 100.0)?;
+        }
         match self.cycles_per_packet {
             Some(cycles) => writeln!(f, ", {cycles:.0} ticks of the time-stamp counter")?,
             None => writeln!(f)?,
