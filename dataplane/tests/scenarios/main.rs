@@ -6,6 +6,7 @@
 #[path = "../bed/mod.rs"]
 mod bed;
 
+mod answers;
 mod arp_nd;
 mod ethernet;
 mod forward;
@@ -13,4 +14,5 @@ mod fragments;
 mod ipv4;
 mod ipv6;
 mod resolve;
+mod stitch;
 mod tcp;
