@@ -13,6 +13,8 @@ mod forward;
 mod fragments;
 mod ipv4;
 mod ipv6;
+mod modes;
+mod reload;
 mod resolve;
 mod stitch;
 mod tcp;
