@@ -6,11 +6,15 @@
 #[path = "../bed/mod.rs"]
 mod bed;
 
+mod answers;
 mod arp_nd;
 mod ethernet;
 mod forward;
 mod fragments;
 mod ipv4;
 mod ipv6;
+mod modes;
+mod reload;
 mod resolve;
+mod stitch;
 mod tcp;
