@@ -260,7 +260,10 @@ fn events_are_lines_with_the_rule_and_the_reason() {
     let file = GatewayFile::new(&bed, &text(r#""icmp/echo-request", "tcp/9001""#, "adaptive"));
     let program = Program::start(&bed, &file, &["--events", "-"]);
     let _echo = app.tcp_echo(at(9001)).unwrap();
+    // The first frame has to wait until the gateway knows the host's MAC, and nobody has the other address.
     assert!(web.ping(APP.parse().unwrap(), SOON).unwrap().is_answered());
+    let nobody = web.ping("10.0.20.99".parse().unwrap(), SOON).unwrap();
+    assert_eq!(nobody, PingOutcome::Error { kind: 3, code: 1 });
     assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);
     assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
     program.signal("TERM");
@@ -271,6 +274,13 @@ fn events_are_lines_with_the_rule_and_the_reason() {
         let mut of_port = lines.iter().filter(|l| l["protocol"] == 6 && l["destination_port"] == port);
         of_port.next().unwrap_or_else(|| panic!("no line of port {port}: {written}"))
     };
+    let ping = |to: &str| {
+        let of_ping: Vec<_> = lines.iter().filter(|l| l["protocol"] == 1 && l["destination"] == to).collect();
+        assert_eq!(of_ping.len(), 1, "{to}: {written}");
+        (of_ping[0]["verdict"].clone(), of_ping[0]["reason"].clone())
+    };
+    assert_eq!(ping(APP), ("forward".into(), serde_json::Value::Null));
+    assert_eq!(ping("10.0.20.99"), ("drop".into(), "neighbor-failed".into()));
     assert_eq!(line(9001)["verdict"], "forward");
     assert_eq!(line(9001)["rule"], "served");
     assert_eq!(line(9001)["from"], serde_json::json!(["web"]));

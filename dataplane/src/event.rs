@@ -4,6 +4,7 @@
 //! reader says so.
 
 use crate::batch::{Batch, FlowRole, Outcome, Verdict};
+use crate::neighbors::WAITING_TOTAL;
 use classifier::addr::PortId;
 use classifier::wire::Kind;
 use conntrack::Epoch;
@@ -19,7 +20,7 @@ pub const RING: usize = 8192;
 /// What became of one frame.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Event {
-    /// When its batch was taken in.
+    /// When its batch was taken in, also where it had to wait.
     pub at: Tick,
     /// The generation that judged it: classes and rules in the outcome are that one's.
     pub epoch: Epoch,
@@ -70,14 +71,25 @@ impl EventSource {
     }
 }
 
-impl EventSink {
+/// Tells of what becomes of a worker's frames. What waits for a neighbor is told of once its fate is known.
+#[derive(Debug)]
+pub(crate) struct Teller {
+    sink: EventSink,
+    /// Frames that wait, by their tags.
+    waiting: Vec<(u64, Event)>,
+}
+
+impl Teller {
+    pub(crate) fn new(sink: EventSink) -> Teller {
+        Teller { sink, waiting: Vec::with_capacity(WAITING_TOTAL) }
+    }
+
     /// Tells of the new flows and the drops of a batch.
-    pub(crate) fn tell(&self, now: Tick, epoch: Epoch, batch: &Batch) {
+    pub(crate) fn tell(&mut self, now: Tick, epoch: Epoch, batch: &Batch) {
         for lane in 0..batch.len() {
             let outcome = batch.outcomes[lane];
-            let is_news = matches!(outcome.verdict, Verdict::Drop | Verdict::Reject)
-                || outcome.flow == Some(FlowRole::New);
-            if !is_news {
+            let waits = outcome.verdict == Verdict::Waiting;
+            if !waits && !is_news(&outcome) {
                 continue;
             }
             let packet = &batch.packets[lane];
@@ -93,12 +105,37 @@ impl EventSink {
                 destination_port: packet.destination_port,
                 outcome,
             };
-            match self.sender.try_send(event) {
-                Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-                Err(TrySendError::Full(_)) => {
-                    self.lost.fetch_add(1, Ordering::Relaxed);
-                }
+            match waits {
+                false => self.sink.send(event),
+                true if self.waiting.len() < WAITING_TOTAL => self.waiting.push((batch.tags[lane], event)),
+                true => self.sink.lose(),
             }
         }
+    }
+
+    /// Tells of a frame that has waited, if what has become of it is news.
+    pub(crate) fn tell_late(&mut self, tag: u64, outcome: Outcome) {
+        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == tag) else { return };
+        let (_, event) = self.waiting.swap_remove(at);
+        if is_news(&outcome) {
+            self.sink.send(Event { outcome, ..event });
+        }
+    }
+}
+
+fn is_news(outcome: &Outcome) -> bool {
+    matches!(outcome.verdict, Verdict::Drop | Verdict::Reject) || outcome.flow == Some(FlowRole::New)
+}
+
+impl EventSink {
+    fn send(&self, event: Event) {
+        match self.sender.try_send(event) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => self.lose(),
+        }
+    }
+
+    fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 }

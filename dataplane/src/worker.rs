@@ -10,7 +10,7 @@
 use crate::batch::{Batch, LANES};
 use crate::counters::Counters;
 use crate::engine::Engine;
-use crate::event::EventSink;
+use crate::event::{EventSink, Teller};
 use crate::generation::Generation;
 use crate::port::Port;
 use crate::topology::Idle;
@@ -109,7 +109,9 @@ pub struct Worker {
     control: Arc<Control>,
     index: usize,
     idle: Idle,
-    events: Option<EventSink>,
+    teller: Option<Teller>,
+    /// The tag of the next frame, by which it is known when it has waited.
+    next_tag: u64,
 }
 
 impl Worker {
@@ -127,7 +129,7 @@ impl Worker {
         events: Option<EventSink>,
     ) -> Worker {
         assert!(index < control.wakers.len(), "the control knows of every worker");
-        Worker { engine, ports, control, index, idle, events }
+        Worker { engine, ports, control, index, idle, teller: events.map(Teller::new), next_tag: 0 }
     }
 
     /// Runs until it is asked to stop; what it has counted.
@@ -146,15 +148,24 @@ impl Worker {
                 self.transmit();
             }
             let work = self.turn(now, &mut batch, &mut received);
-            self.engine.late_outcomes();
+            self.tell_late();
             quiet = if work == 0 { quiet.saturating_add(1) } else { 0 };
             if quiet > IDLE_TURNS && self.idle == Idle::Adaptive {
                 self.sleep();
             }
         }
         self.engine.abandon_waiting();
+        self.tell_late();
         self.transmit();
         self.engine.counters().clone()
+    }
+
+    fn tell_late(&mut self) {
+        for (tag, outcome) in self.engine.late_outcomes() {
+            if let Some(teller) = &mut self.teller {
+                teller.tell_late(tag, outcome);
+            }
+        }
     }
 
     fn take_up_generation(&mut self) {
@@ -178,11 +189,12 @@ impl Worker {
                 work += count;
                 batch.clear();
                 for frame in received.drain(..) {
-                    batch.push(PortId(index as u8), 0, frame);
+                    batch.push(PortId(index as u8), self.next_tag, frame);
+                    self.next_tag += 1;
                 }
                 self.engine.process(now, batch);
-                if let Some(events) = &self.events {
-                    events.tell(now, self.engine.generation().epoch(), batch);
+                if let Some(teller) = &mut self.teller {
+                    teller.tell(now, self.engine.generation().epoch(), batch);
                 }
                 self.transmit();
                 if count < LANES {
