@@ -28,6 +28,7 @@ mod rig;
 mod sctp;
 mod state;
 mod statistics;
+mod step;
 mod table;
 mod tcp;
 mod terms;

@@ -10,7 +10,7 @@ use crate::entry::Body;
 use crate::packet::{Opening, Packet};
 use crate::peers::{Peers, Side};
 use crate::state::State;
-use crate::tracker::Step;
+use crate::step::Step;
 use classifier::wire::{Icmp, Transport};
 
 /// What a packet of no known flow begins: of ICMP queries only the request does.

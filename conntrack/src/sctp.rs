@@ -19,7 +19,7 @@ use crate::entry::Body;
 use crate::packet::{Opening, Packet};
 use crate::peers::{Peers, Side};
 use crate::state::State;
-use crate::tracker::Step;
+use crate::step::Step;
 use classifier::wire::{SctpChunk, SctpPacket};
 
 /// The tag that packets of this side must bear: its peer chose it. 0 until then (RFC 9260 §3.1: no packet but

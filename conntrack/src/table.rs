@@ -207,20 +207,21 @@ impl<A: Address> Table<A> {
         &self.half_open
     }
 
-    /// Ends what has expired before the tick of `now` began, and hands each to `gone`. `all`: everything has.
-    pub(crate) fn sweep(&mut self, now: Tick, all: bool, mut gone: impl FnMut(&Body)) {
+    /// Ends what has expired before the tick of `now` began, and hands each to `gone`; `all`: everything has.
+    /// Looks at no more than `most` entries, and says whether it is done.
+    pub(crate) fn sweep(&mut self, now: Tick, all: bool, most: u32, mut gone: impl FnMut(&Body)) -> bool {
         let moment = Moment::of(now);
-        while let Some(mut due) = self.wheel.turn(WheelTick::of(now)) {
-            while let Some(slot) = self.wheel.next_due(&mut due) {
-                let body = self.entries[slot as usize].body;
-                if all || body.deadline.has_come(moment) {
-                    gone(&body);
-                    self.release(slot);
-                } else {
-                    self.arm(now, slot);
-                }
+        for _ in 0..most {
+            let Some(slot) = self.wheel.next_due(WheelTick::of(now)) else { return true };
+            let body = self.entries[slot as usize].body;
+            if all || body.deadline.has_come(moment) {
+                gone(&body);
+                self.release(slot);
+            } else {
+                self.arm(now, slot);
             }
         }
+        false
     }
 
     /// The slots in use.

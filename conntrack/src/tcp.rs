@@ -22,6 +22,8 @@ mod transition;
 mod window;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 pub use options::{BadOptions, TcpOptions};
@@ -31,8 +33,8 @@ use crate::moment::{Moment, Span};
 use crate::packet::{Opening, Packet};
 use crate::peers::{ACKED, ALT_CHALLENGE, ALT_VALID, FIN, LIBERAL, STRAYED, Side, UNACKED};
 use crate::state::State;
+use crate::step::{Rules, Step};
 use crate::time::Tick;
-use crate::tracker::{Rules, Step};
 use classifier::reason::DropReason;
 use classifier::wire::{TcpSegment, protocol};
 use sequence::{after, lies_in};

@@ -82,9 +82,6 @@ pub(crate) struct Wheel {
     now: WheelTick,
 }
 
-/// The entries that stood at a tick, taken off the wheel.
-pub(crate) struct Due(u32);
-
 impl Wheel {
     /// A wheel for `capacity` slots.
     pub(crate) fn new(capacity: usize) -> Wheel {
@@ -148,26 +145,21 @@ impl Wheel {
         }
     }
 
-    /// Turns the wheel one tick towards `now`, or over what is left of a turn, and takes off what stood there.
-    /// `None`: `now` is reached. What is due is to be walked with [`Wheel::next_due`] before the next call.
-    pub(crate) fn turn(&mut self, now: WheelTick) -> Option<Due> {
-        if now <= self.now {
-            return None;
+    /// Turns the wheel towards `now` until a slot is due, and takes that off. `None`: `now` is reached, and
+    /// nothing is due. A caller may stop at any slot: what is left comes up at the next call.
+    pub(crate) fn next_due(&mut self, now: WheelTick) -> Option<u32> {
+        loop {
+            let slot = self.heads[self.now.head() as usize];
+            if slot != NONE {
+                self.unset(slot);
+                return Some(slot);
+            }
+            if now <= self.now {
+                return None;
+            }
+            // After a long absence one turn visits every entry: what lies before it can be left out.
+            self.now = WheelTick((self.now.0 + 1).max((now.0 + 1).saturating_sub(u64::from(TURN))));
         }
-        // After a long absence one turn visits every entry: what lies before it can be left out.
-        self.now = WheelTick((self.now.0 + 1).max((now.0 + 1).saturating_sub(u64::from(TURN))));
-        let head = std::mem::replace(&mut self.heads[self.now.head() as usize], NONE);
-        Some(Due(head))
-    }
-
-    /// The next slot that is due; it is off the wheel.
-    pub(crate) fn next_due(&self, due: &mut Due) -> Option<u32> {
-        let slot = due.0;
-        if slot == NONE {
-            return None;
-        }
-        due.0 = self.links[slot as usize].next;
-        Some(slot)
     }
 
     /// Slots that have ever been used.
@@ -185,11 +177,9 @@ mod tests {
 
     fn due_at(wheel: &mut Wheel, now: WheelTick) -> Vec<u32> {
         let mut slots = Vec::new();
-        while let Some(mut due) = wheel.turn(now) {
-            while let Some(slot) = wheel.next_due(&mut due) {
-                slots.push(slot);
-                wheel.give_back(slot);
-            }
+        while let Some(slot) = wheel.next_due(now) {
+            slots.push(slot);
+            wheel.give_back(slot);
         }
         slots.sort_unstable();
         slots
@@ -238,6 +228,21 @@ mod tests {
             wheel.set(*slot, WheelTick(1 + u64::from(*slot) * 127));
         }
         assert_eq!(due_at(&mut wheel, WheelTick(500_000_000)), slots);
+    }
+
+    #[test]
+    fn what_is_left_of_a_tick_comes_up_at_the_next_call_unless_it_is_unset() {
+        let mut wheel = Wheel::new(8);
+        let slots: Vec<u32> = (0..3).map(|_| wheel.take_slot().unwrap()).collect();
+        for slot in &slots {
+            wheel.set(*slot, WheelTick(5));
+        }
+        let first = wheel.next_due(WheelTick(7)).unwrap();
+        let rest: Vec<u32> = slots.iter().copied().filter(|slot| *slot != first).collect();
+        wheel.unset(rest[0]);
+        assert_eq!(wheel.set(first, WheelTick(0)), WheelTick(6), "never at the tick that it stands at");
+        assert_eq!(due_at(&mut wheel, WheelTick(5)), [rest[1]]);
+        assert_eq!(due_at(&mut wheel, WheelTick(6)), [first]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn agrees_with_a_hash_map<A: Address + From<u32> + Hash + Debug>() {
     let mut table: Table<A> = Table::new(CAPACITY, [1; 16]);
     // The slot, the deadline in milliseconds, and the state.
     let mut model: HashMap<Key<A>, (u32, u64, State)> = HashMap::new();
-    table.sweep(now, false, |_| panic!("the table is empty"));
+    table.sweep(now, false, u32::MAX, |_| panic!("the table is empty"));
     for step in 0..200_000 {
         let key = Key {
             first: A::from(random.below(30) as u32),
@@ -105,7 +105,7 @@ fn check_sweep<A: Address + Hash + Debug>(
     step: u32,
 ) {
     let mut gone = 0;
-    table.sweep(now, false, |body| {
+    table.sweep(now, false, u32::MAX, |body| {
         assert!(body.deadline.has_come(Moment::of(now)), "step {step}");
         gone += 1;
     });

@@ -16,7 +16,7 @@ use crate::peers::{
     SACK, SCALES, Side, UNACKED,
 };
 use crate::state::State;
-use crate::tracker::{Rules, Step};
+use crate::step::{Rules, Step};
 use classifier::reason::DropReason;
 use classifier::wire::TcpSegment;
 
@@ -160,6 +160,11 @@ pub(super) fn answer(body: &mut Body, segment: &TcpSegment<'_>) -> Step {
     if !is_of_first && !acknowledges_alt(&body.peers, segment.acknowledgment) {
         return Step::INVALID;
     }
+    accept(body, segment, is_of_first)
+}
+
+/// Takes a SYN-ACK for the responder's, to the opener's first SYN or to the second.
+fn accept(body: &mut Body, segment: &TcpSegment<'_>, is_of_first: bool) -> Step {
     let options = match options_of(segment) {
         Ok(options) => options,
         Err(reason) => return Step::Drop(reason),
@@ -222,7 +227,7 @@ pub(super) fn stray_answer(body: &mut Body, segment: &TcpSegment<'_>) -> Step {
 /// The responder has forgotten the connection and takes the second SYN: it begins anew. The policy is to be
 /// asked again; so the epoch is made one that it can't have.
 fn start_over(body: &mut Body, segment: &TcpSegment<'_>) -> Step {
-    let step = answer(body, segment);
+    let step = accept(body, segment, false);
     if matches!(step, Step::Update { .. }) {
         body.outdate();
     }

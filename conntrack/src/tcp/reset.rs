@@ -10,7 +10,7 @@ use super::stray_end;
 use crate::entry::Body;
 use crate::peers::{ACKED, ALT_VALID, LIBERAL, Peers, Side};
 use crate::state::State;
-use crate::tracker::{Rules, Step};
+use crate::step::{Rules, Step};
 use classifier::wire::TcpSegment;
 
 /// An RST of a known flow.

@@ -113,7 +113,7 @@ const TABLE: [[[Cell; 9]; 5]; 2] = [
     ],
     [ // R
         /* SYN     */ [SynOfBoth, SynOfBoth,   Drop,        Drop,        Drop,        Drop,        Drop,        New,         New],
-        /* SYN-ACK */ [Answer,   AnswerOfBoth, AnswerAgain, StrayAnswer, StrayAnswer, StrayAnswer, StrayAnswer, Hold,        Hold],
+        /* SYN-ACK */ [Answer,   AnswerOfBoth, AnswerAgain, StrayAnswer, StrayAnswer, StrayAnswer, StrayAnswer, StrayAnswer, StrayAnswer],
         /* ACK     */ [Challenge, Hold,        SR,          ES,          CW,          CW,          TW,          TW,          CL],
         /* FIN-ACK */ [Drop,     Drop,         FW,          FW,          LA,          LA,          LA,          TW,          CL],
         /* RST     */ [Reset,    Reset,        Reset,       Reset,       Reset,       Reset,       Reset,       Reset,       Reset],

@@ -472,3 +472,20 @@ fn a_flow_costs_no_more_memory_than_it_may() {
     assert!(v4 / 100_000 <= 128, "{} bytes for IPv4", v4 / 100_000);
     assert!(v6 / 100_000 <= 192, "{} bytes for IPv6", v6 / 100_000);
 }
+
+#[test]
+fn timers_that_run_in_small_steps_end_the_same_flows_and_none_is_found_meanwhile() {
+    let mut rig = small(64);
+    for port in 0..40 {
+        assert_eq!(try_open(&mut rig, port), Ok(()));
+    }
+    rig.now = rig.now + Duration::from_secs(30) + Duration::from_millis(64);
+    let mut calls = 1;
+    while !rig.tracker.advance_some(rig.now, 16) {
+        assert_eq!(rig.tracker.len(), 40 - 16 * calls);
+        assert_eq!(rig.tracker.flows().count(), 0);
+        calls += 1;
+    }
+    assert_eq!((calls, rig.tracker.len()), (3, 0));
+    assert_eq!(rig.tracker.statistics().expired, 40);
+}

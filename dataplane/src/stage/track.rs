@@ -13,6 +13,7 @@ use classifier::reason::DropReason;
 use classifier::wire::{Transport, link};
 use conntrack::time::Tick;
 use conntrack::{FlowId, FlowView, Opening, Relation, Tracked};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One packet on its way through the stage. What the parser found stays in its lane: of most packets, which belong
@@ -384,34 +385,50 @@ fn relate(
     let mut rule = view.rule;
     if view.epoch != generation.epoch()
         && let Some(far) = view.responder_vlan
+        && !view.rule.is_some_and(|key| generation.keeps_flows_of(key))
     {
-        let responder = view.key.address(view.opener.other());
-        let question = Question {
-            source: (view.opener_vlan, view.opener_mac, view.key.address(view.opener)),
-            destination: responder,
-            // On a stitch the error tells the responder's MAC if it comes from it.
-            destination_mac: transit
-                .destination_mac()
-                .map(|_| transit.source_mac())
-                .filter(|_| batch.packets[transit.lane].source() == responder),
-            protocol: view.key.protocol(),
-            ports: view.key.policy_ports(view.opener),
-        };
+        let (question, is_whole) =
+            question_of_error(transit, batch.packets[transit.lane].source(), &view, is_to_opener);
         let answer = judge::ask(generation, &question, far);
-        let is_kept = view.rule.is_some_and(|key| generation.keeps_flows_of(key));
-        if !answer.is_allowed() && !is_kept {
-            return revoke(engine, generation, batch, transit, flow, &answer);
-        }
-        if !is_kept {
-            let terms = judge::terms(generation, &answer.decision, Some(far));
-            engine.tracker.renew(flow, terms);
-            rule = terms.rule;
+        match (answer.is_allowed(), is_whole) {
+            (true, true) => {
+                let terms = judge::terms(generation, &answer.decision, Some(far));
+                engine.tracker.renew(flow, terms);
+                rule = terms.rule;
+            }
+            (true, false) => {}
+            (false, true) => return revoke(engine, generation, batch, transit, flow, &answer),
+            (false, false) => return batch.discard(transit.lane, DropReason::CtInvalid),
         }
     }
     let outcome = &mut batch.outcomes[transit.lane];
     outcome.rule = rule;
     outcome.flow = Some(FlowRole::Related);
     outcome.out = way_out(generation, egress);
+}
+
+/// What the policy is to be asked of the flow that an error is about, and whether that is all that counts. On a
+/// stitch a router's error does not tell the responder's MAC: then the answer holds for the error alone, and
+/// the flow's own next packet will bring its verdict.
+fn question_of_error(
+    transit: &Transit<'_>,
+    source: IpAddr,
+    view: &FlowView,
+    is_to_opener: bool,
+) -> (Question, bool) {
+    let responder = view.key.address(view.opener.other());
+    let responder_mac = match transit.destination_mac() {
+        Some(_) if is_to_opener => Some(transit.source_mac()).filter(|_| source == responder),
+        other => other,
+    };
+    let question = Question {
+        source: (view.opener_vlan, view.opener_mac, view.key.address(view.opener)),
+        destination: responder,
+        destination_mac: responder_mac,
+        protocol: view.key.protocol(),
+        ports: view.key.policy_ports(view.opener),
+    };
+    (question, responder_mac.is_some() || transit.destination_mac().is_none())
 }
 
 #[inline]

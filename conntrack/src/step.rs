@@ -1,0 +1,101 @@
+//! What a packet of a known flow does to it: its protocol says what, and here timer and class follow.
+//!
+//! The rules themselves are the protocols' ([`crate::tcp`], [`crate::sctp`], [`crate::plain`]).
+
+use crate::config::Pickup;
+use crate::hash::Address;
+use crate::moment::{Moment, Span};
+use crate::packet::{Opening, Packet};
+use crate::peers::Side;
+use crate::table::Table;
+use crate::time::Tick;
+use crate::timeouts::Spans;
+use crate::{plain, sctp, tcp};
+use classifier::reason::DropReason;
+use classifier::wire::Transport;
+
+/// What a packet does to its flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// It is dropped, and nothing has changed but what the protocol remembers of it.
+    Drop(DropReason),
+    /// It is dropped, and the flow ends no later than after this span.
+    DropAndShorten(Span),
+    /// It is a SYN over the limit of its flow.
+    Limited,
+    /// It is forwarded, and timer and state stay as they are.
+    Hold,
+    /// It is forwarded, and the timer starts again: with the state's timeout, or a shorter one.
+    Update {
+        /// The longest that the timer may be.
+        at_most: Option<Span>,
+    },
+    /// It is forwarded, and the flow is gone.
+    End,
+    /// It begins another flow in the place of this one.
+    Replace(Opening),
+}
+
+impl Step {
+    /// The packet contradicts the state of its flow.
+    pub(crate) const INVALID: Step = Step::Drop(DropReason::CtInvalid);
+}
+
+/// What the protocols need to know of the configuration.
+pub(crate) struct Rules {
+    pub(crate) spans: Spans,
+    pub(crate) simultaneous_open: bool,
+    pub(crate) pickup: Pickup,
+    /// When the tracker was first told the time.
+    pub(crate) started: Option<Tick>,
+}
+
+impl Rules {
+    /// Whether TCP flows are taken up in mid-stream now.
+    pub(crate) fn picks_up(&self, now: Tick) -> bool {
+        match self.pickup {
+            Pickup::Strict => false,
+            Pickup::Grace(grace) => self.started.is_some_and(|start| now.since(start) < grace),
+            Pickup::Always => true,
+        }
+    }
+}
+
+/// Moves the flow in a slot by a packet.
+#[inline]
+pub(crate) fn apply<A: Address>(
+    table: &mut Table<A>,
+    slot: u32,
+    rules: &Rules,
+    now: Tick,
+    packet: &Packet<'_>,
+) -> (Side, Step) {
+    let moment = Moment::of(now);
+    let body = table.body_mut(slot);
+    let side = body.side(packet.sender);
+    if body.vlan(side).is_some_and(|vlan| vlan != packet.vlan) {
+        return (side, Step::INVALID);
+    }
+    let old = body.class();
+    let step = match packet.transport {
+        Transport::Tcp(segment) => tcp::step(rules, moment, body, side, packet, &segment),
+        Transport::Sctp(chunks) => sctp::step(body, side, packet, &chunks),
+        Transport::Udp | Transport::Icmp(_) | Transport::Other => plain::step(body, side),
+    };
+    match step {
+        Step::Update { at_most } => {
+            let span = rules.spans.idle(packet.key.protocol(), body);
+            let span = at_most.map_or(span, |most| span.min(most));
+            table.reclassify(slot, old);
+            table.rearm(now, slot, moment.after(span));
+        }
+        Step::DropAndShorten(most) => {
+            let limit = moment.after(most);
+            if limit.is_before(body.deadline) {
+                table.rearm(now, slot, limit);
+            }
+        }
+        Step::Drop(_) | Step::Limited | Step::Hold | Step::End | Step::Replace(_) => {}
+    }
+    (side, step)
+}

@@ -1,0 +1,126 @@
+//! Letting flows in: the limits of rules and of the table, and what makes room; and the terms of flows that live
+//! on under a newer policy.
+
+use super::Tracker;
+use crate::entry::Body;
+use crate::evict;
+use crate::limits::RuleCounts;
+use crate::moment::{Moment, Span};
+use crate::packet::Opening;
+use crate::tcp;
+use crate::terms::{RuleKey, Terms};
+use crate::time::Tick;
+use crate::view::FlowId;
+use classifier::addr::VlanKey;
+use classifier::flow::FlowKey;
+use classifier::reason::DropReason;
+
+/// How many entries are looked at, in search of expired ones, before an opening is refused.
+const RECLAIM: u32 = 4096;
+
+impl Tracker {
+    /// Enters the flow that an opening would begin, on the policy's terms. A flow with the same key ends.
+    ///
+    /// # Errors
+    /// `rule-limit`: the rule has as many flows as it may have. `flow-table-full`: there is no room, and
+    /// nothing that may be evicted. In both cases the old flow stays.
+    pub fn open(&mut self, now: Tick, opening: Opening, terms: Terms) -> Result<FlowId, DropReason> {
+        let now = self.clock(now);
+        let old = self.find(now, &opening.key);
+        self.check_rule_limit(now, old, &terms)?;
+        match self.find(now, &opening.key) {
+            Some(old) => {
+                self.end(old);
+                self.statistics.replaced += 1;
+            }
+            None => self.make_room(now)?,
+        }
+        let mut body =
+            Body::new(opening.opener, opening.vlan, opening.source_mac, opening.state, opening.peers);
+        self.agree(&mut body, &terms);
+        body.set_responder_vlan(terms.responder_vlan);
+        body.deadline = Moment::of(now).after(tcp::opening_span(&self.rules, opening.key.protocol(), &body));
+        let flow = match opening.key {
+            FlowKey::V4(key) => self.v4.insert(now, key, body).map(FlowId::v4),
+            FlowKey::V6(key) => self.v6.insert(now, key, body).map(FlowId::v6),
+        };
+        let Some(flow) = flow else {
+            self.statistics.table_full += 1;
+            return Err(DropReason::FlowTableFull);
+        };
+        self.counts.add(terms.rule);
+        self.statistics.opened += 1;
+        self.statistics.peak = self.statistics.peak.max(self.len() as u64);
+        Ok(flow)
+    }
+
+    fn agree(&self, body: &mut Body, terms: &Terms) {
+        body.set_epoch(terms.epoch);
+        body.set_rule(terms.rule);
+        body.set_idle_timeout(terms.idle_timeout.map(Span::of));
+    }
+
+    /// Refuses a flow over its rule's limit. Where the flow takes the place of one of the same rule, that one
+    /// does not count.
+    fn check_rule_limit(&mut self, now: Tick, old: Option<FlowId>, terms: &Terms) -> Result<(), DropReason> {
+        let (Some(rule), Some(limit)) = (terms.rule, terms.max_flows) else { return Ok(()) };
+        let takes_its_place = old.is_some_and(|old| self.body(old).rule() == Some(rule));
+        let is_over = |counts: &RuleCounts| {
+            counts.of(rule).is_none_or(|count| count - u32::from(takes_its_place && count > 0) >= limit)
+        };
+        if is_over(&self.counts) {
+            // Some may have expired since the timers last ran.
+            self.sweep(now, false, RECLAIM);
+            if is_over(&self.counts) {
+                self.statistics.rule_limited += 1;
+                return Err(DropReason::RuleLimit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is room for one more flow.
+    fn make_room(&mut self, now: Tick) -> Result<(), DropReason> {
+        if self.len() < self.capacity {
+            return Ok(());
+        }
+        self.sweep(now, false, RECLAIM);
+        if self.len() < self.capacity {
+            return Ok(());
+        }
+        let moment = Moment::of(now);
+        let Tracker { v4, v6, dice, .. } = self;
+        let closing = evict::closing(v4, dice, moment).map(FlowId::v4);
+        if let Some(victim) = closing.or_else(|| evict::closing(v6, dice, moment).map(FlowId::v6)) {
+            self.end(victim);
+            self.statistics.evicted_closing += 1;
+            return Ok(());
+        }
+        let half_open = evict::half_open(v4, dice, moment).map(FlowId::v4);
+        if let Some(victim) = half_open.or_else(|| evict::half_open(v6, dice, moment).map(FlowId::v6)) {
+            self.end(victim);
+            self.statistics.evicted_half_open += 1;
+            return Ok(());
+        }
+        self.statistics.table_full += 1;
+        Err(DropReason::FlowTableFull)
+    }
+
+    /// Takes over the verdict of a newer policy that lets a flow live. Its idle timeout holds from the next
+    /// packet on; `max_flows` does not end flows that are there, and `responder_vlan` is not looked at.
+    pub fn renew(&mut self, flow: FlowId, terms: Terms) {
+        let old: Option<RuleKey> = self.body(flow).rule();
+        if old != terms.rule {
+            self.counts.subtract(old);
+            self.counts.add(terms.rule);
+        }
+        let mut body = *self.body(flow);
+        self.agree(&mut body, &terms);
+        *self.body_mut(flow) = body;
+    }
+
+    /// Says which VLAN the responder is on, once that is known.
+    pub fn set_responder_vlan(&mut self, flow: FlowId, vlan: VlanKey) {
+        self.body_mut(flow).set_responder_vlan(Some(vlan));
+    }
+}

@@ -1,0 +1,82 @@
+//! Looking at the table: a flow, all flows, and how full it is. Nothing moves by it.
+
+use super::Tracker;
+use crate::moment::Moment;
+use crate::peers::Side;
+use crate::statistics::Statistics;
+use crate::terms::RuleKey;
+use crate::view::{FlowId, FlowView};
+use classifier::flow::FlowKey;
+use std::time::Duration;
+
+impl Tracker {
+    /// What the table knows of a flow.
+    #[must_use]
+    pub fn flow(&self, flow: FlowId) -> FlowView {
+        let slot = flow.slot();
+        let (key, opened) = if flow.is_v6() {
+            (FlowKey::V6(self.v6.entry(slot).key), self.v6.opened(slot))
+        } else {
+            (FlowKey::V4(self.v4.entry(slot).key), self.v4.opened(slot))
+        };
+        let body = self.body(flow);
+        let now = Moment::of(self.now);
+        let left = body.deadline.from(now).max(0).cast_unsigned();
+        FlowView {
+            key,
+            opener: body.opener(),
+            opener_vlan: body.vlan(Side::Opener).expect("the opener's VLAN is always known"),
+            responder_vlan: body.vlan(Side::Responder),
+            opener_mac: body.opener_mac(),
+            rule: body.rule(),
+            epoch: body.epoch(),
+            state: body.state(),
+            age: Duration::from_millis(u64::from(now.0.wrapping_sub(opened.0))),
+            expires_in: Duration::from_millis(u64::from(left)),
+        }
+    }
+
+    /// Every flow, in no order. Those that have expired since the timers last ran are left out.
+    pub fn flows(&self) -> impl Iterator<Item = FlowId> {
+        let v4 = self.v4.slots().map(FlowId::v4);
+        let v6 = self.v6.slots().map(FlowId::v6);
+        let now = Moment::of(self.now);
+        v4.chain(v6).filter(move |flow| Some(*flow) != self.ended && !self.body(*flow).deadline.has_come(now))
+    }
+
+    /// How many flows there are, those included that have expired since the timers last ran.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Whether there is no flow.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many flows there may be.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many flows a rule has; `None` where no room was made to count them.
+    #[must_use]
+    pub fn rule_flows(&self, rule: RuleKey) -> Option<u32> {
+        self.counts.of(rule)
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Bytes of memory that the tables take when they are full: of IPv4 alone, then of IPv6 alone.
+    #[must_use]
+    pub fn memory(&self) -> (usize, usize) {
+        (self.v4.bytes(self.capacity), self.v6.bytes(self.capacity))
+    }
+}
