@@ -67,7 +67,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, theirs: T) -> Resul
 }
 
 fn fields(frame: &[u8], packet: &Packet, theirs: &LaxSlicedPacket<'_>) -> Result<(), String> {
-    use classifier::reason::DropReason::{MalformedIp, Runt};
+    use classifier::reason::DropReason::{FragmentInvalid, Ipv6Extension, MalformedIp, Runt};
     if packet.link.ethertype == MACSEC {
         return Ok(());
     }
@@ -101,14 +101,11 @@ fn fields(frame: &[u8], packet: &Packet, theirs: &LaxSlicedPacket<'_>) -> Result
         None => return Ok(()),
     };
     same("addresses", (packet.source(), packet.destination()), addresses)?;
+    // A payload length of 0 is a jumbo payload to it, and means nothing here.
+    let is_jumbo = packet.kind == Kind::Ipv6 && packet.ip_length() == 40;
     // A chain that is refused, or AH, is walked to another place.
-    let is_walked_alike = theirs.stop_err.is_none()
-        && !packet.faults.has(classifier::reason::DropReason::Ipv6Extension)
-        && !packet.faults.has(classifier::reason::DropReason::FragmentInvalid)
-        && !is_excepted(packet, frame)
-        // A payload length of 0 is a jumbo payload to it, and means nothing here.
-        && !(packet.kind == Kind::Ipv6 && packet.ip_length() == 40);
-    if !is_walked_alike {
+    let is_refused = packet.faults.has(Ipv6Extension) || packet.faults.has(FragmentInvalid);
+    if theirs.stop_err.is_some() || is_refused || is_jumbo || is_excepted(packet, frame) {
         return Ok(());
     }
     same("fragmented", packet.fragment.is_some(), fragmented)?;
