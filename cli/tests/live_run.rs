@@ -156,6 +156,29 @@ expect = "allow"
 }
 
 #[test]
+fn a_rule_that_expires_takes_its_flows_with_it() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("expires").unwrap();
+    let (web, app) = hosts(&mut bed);
+    let expires = jiff::Timestamp::now() + Duration::from_secs(3);
+    let rule = format!("action = \"allow\"\nexpires = {expires:.0}");
+    let file =
+        GatewayFile::new(&bed, &text(r#""tcp/9001""#, "adaptive").replace("action = \"allow\"", &rule));
+    let mut program = Program::start(&bed, &file, &[]);
+    let _echo = app.tcp_echo(at(9001)).unwrap();
+    let connection = web.connect(at(9001), SOON).unwrap();
+    assert!(asks(&connection, SOON));
+    assert_eq!(program.count("a rule has expired"), 0, "the machine is too slow for this test");
+    program.wait_for("a rule has expired", 1);
+    assert!(!asks(&connection, BRIEFLY));
+    assert_eq!(web.tcp_connect(at(9001), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
+    program.signal("TERM");
+    assert!(program.wait().0.success());
+}
+
+#[test]
 fn told_to_end_it_puts_the_interface_back_and_tells_what_it_counted() {
     if !may_run() {
         return;
