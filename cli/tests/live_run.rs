@@ -235,6 +235,34 @@ fn killed_it_leaves_no_program_and_forwards_nothing_and_can_be_started_again() {
     }
 }
 
+#[test]
+fn a_link_that_goes_is_told_of_and_carries_again_when_it_comes_back() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("flap").unwrap();
+    let (web, _app) = hosts(&mut bed);
+    let file = GatewayFile::new(&bed, &text(PING, "adaptive"));
+    let mut program = Program::start(&bed, &file, &[]);
+    let ip = |arguments: &[&str]| {
+        assert!(bed.gateway().command("ip").args(arguments).status().unwrap().success());
+    };
+    assert!(web.ping(APP.parse().unwrap(), SOON).unwrap().is_answered());
+    ip(&["link", "set", "trunk0", "down"]);
+    program.wait_for("trunk0 is down", 1);
+    assert!(!web.ping(APP.parse().unwrap(), BRIEFLY).unwrap().is_answered());
+    ip(&["link", "set", "trunk0", "up"]);
+    program.wait_for("trunk0 is up", 1);
+    wait_until("frames flow again", || web.ping(APP.parse().unwrap(), SOON).unwrap().is_answered());
+    ip(&["link", "delete", "trunk0"]);
+    program.wait_for("trunk0 is gone", 1);
+    let before = worker_time(program.id());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(worker_time(program.id()) - before < Duration::from_millis(200), "a dead port keeps nobody busy");
+    program.signal("TERM");
+    assert!(program.wait().0.success());
+}
+
 /// CPU time of a process's worker.
 fn worker_time(process: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
