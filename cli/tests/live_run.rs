@@ -156,6 +156,29 @@ expect = "allow"
 }
 
 #[test]
+fn a_rule_that_expires_takes_its_flows_with_it() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("expires").unwrap();
+    let (web, app) = hosts(&mut bed);
+    let expires = jiff::Timestamp::now() + Duration::from_secs(3);
+    let rule = format!("action = \"allow\"\nexpires = {expires:.0}");
+    let file =
+        GatewayFile::new(&bed, &text(r#""tcp/9001""#, "adaptive").replace("action = \"allow\"", &rule));
+    let mut program = Program::start(&bed, &file, &[]);
+    let _echo = app.tcp_echo(at(9001)).unwrap();
+    let connection = web.connect(at(9001), SOON).unwrap();
+    assert!(asks(&connection, SOON));
+    assert_eq!(program.count("a rule has expired"), 0, "the machine is too slow for this test");
+    program.wait_for("a rule has expired", 1);
+    assert!(!asks(&connection, BRIEFLY));
+    assert_eq!(web.tcp_connect(at(9001), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
+    program.signal("TERM");
+    assert!(program.wait().0.success());
+}
+
+#[test]
 fn told_to_end_it_puts_the_interface_back_and_tells_what_it_counted() {
     if !may_run() {
         return;
@@ -210,6 +233,34 @@ fn killed_it_leaves_no_program_and_forwards_nothing_and_can_be_started_again() {
         });
         assert!(arrived.unwrap().is_none(), "the kernel has forwarded a frame");
     }
+}
+
+#[test]
+fn a_link_that_goes_is_told_of_and_carries_again_when_it_comes_back() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("flap").unwrap();
+    let (web, _app) = hosts(&mut bed);
+    let file = GatewayFile::new(&bed, &text(PING, "adaptive"));
+    let mut program = Program::start(&bed, &file, &[]);
+    let ip = |arguments: &[&str]| {
+        assert!(bed.gateway().command("ip").args(arguments).status().unwrap().success());
+    };
+    assert!(web.ping(APP.parse().unwrap(), SOON).unwrap().is_answered());
+    ip(&["link", "set", "trunk0", "down"]);
+    program.wait_for("trunk0 is down", 1);
+    assert!(!web.ping(APP.parse().unwrap(), BRIEFLY).unwrap().is_answered());
+    ip(&["link", "set", "trunk0", "up"]);
+    program.wait_for("trunk0 is up", 1);
+    wait_until("frames flow again", || web.ping(APP.parse().unwrap(), SOON).unwrap().is_answered());
+    ip(&["link", "delete", "trunk0"]);
+    program.wait_for("trunk0 is gone", 1);
+    let before = worker_time(program.id());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(worker_time(program.id()) - before < Duration::from_millis(200), "a dead port keeps nobody busy");
+    program.signal("TERM");
+    assert!(program.wait().0.success());
 }
 
 /// CPU time of a process's worker.

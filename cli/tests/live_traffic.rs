@@ -4,8 +4,9 @@ mod live;
 
 use classifier::reason::DropReason;
 use classifier::wire::Packet;
-use cli::testbed::{Bed, Host, PingOutcome, RawSocket, TcpOutcome, UdpOutcome};
+use cli::testbed::{Bed, Host, HostSpec, PingOutcome, RawSocket, TcpOutcome, UdpOutcome};
 use dataplane::counters::Counters;
+use dataplane::port::xdp::ModeInForce;
 use live::{BRIEFLY, SOON, host, may_run, start, stop};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -166,6 +167,86 @@ fn what_is_denied_never_arrives_and_a_rejection_comes_at_once() {
     let counters = stop(gateway);
     assert_eq!(dropped(&counters, DropReason::PolicyReject), 6, "{counters:?}");
     assert_eq!(dropped(&counters, DropReason::DefaultDeny), 6, "{counters:?}");
+}
+
+#[test]
+fn two_ports_carry_what_one_does() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("ports").unwrap();
+    let second = bed.add_trunk("trunk1", 1).unwrap();
+    let web = host(&mut bed, "web", 10, WEB[0], WEB[1]);
+    let app = HostSpec {
+        vlan: Some(20),
+        trunk: second,
+        addresses: vec!["10.0.20.10/24".parse().unwrap()],
+        gateways: vec!["10.0.20.1".parse().unwrap()],
+        ..HostSpec::default()
+    };
+    let app = bed.host("app", &app).unwrap();
+    let one = "[[vlan]]\nid = 20\nport = \"trunk0\"";
+    let other = "[[port]]\nname = \"trunk1\"\ninterface = \"trunk1\"\n[[vlan]]\nid = 20\nport = \"trunk1\"";
+    assert!(ROUTED.contains(one));
+    let gateway = start(&bed, &ROUTED.replace(one, other));
+    let _sink = app.bulk_sink(at(APP[0], 9000)).unwrap();
+    web.bulk_send(at(APP[0], 9000), 10_000_001, SOON).unwrap();
+    assert_eq!(web.tcp_connect(at(APP[0], 22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
+    assert!(app.ping(WEB[0].parse().unwrap(), SOON).is_ok_and(|ping| !ping.is_answered()));
+    let counters = stop(gateway);
+    assert!(counters.forwarded > 10_000_000 / 1500, "{counters:?}");
+}
+
+/// The kernel keeps what traffic control has redirected away from generic XDP, so the frames here are sent on the
+/// wire itself.
+#[test]
+fn in_the_kernels_generic_mode_the_gateway_answers_and_forwards() {
+    if !may_run() {
+        return;
+    }
+    let bed = Bed::new("generic").unwrap();
+    let gateway = start(&bed, &ROUTED.replace("mac = ", "xdp = \"skb\"\nmac = "));
+    assert_eq!(gateway.guards()[0].mode(), ModeInForce::Generic);
+    let wire = bed.wire(0).unwrap();
+    // An ARP request (RFC 826) from 10.0.20.10, by which the gateway knows it.
+    let mac = [2, 0, 0, 0, 0x20, 0x10];
+    let mut request = [&[0xff; 6][..], &mac, &[0x81, 0, 0, 20, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &mac].concat();
+    request.extend([10, 0, 20, 10, 0, 0, 0, 0, 0, 0, 10, 0, 20, 1]);
+    request.resize(64, 0);
+    wire.send(&request).unwrap();
+    let reply = wire.wait_for(SOON, |c| !c.outgoing && c.frame[..6] == mac).unwrap().expect("a reply");
+    assert_eq!(reply.frame[12..26], [0x81, 0, 0, 20, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2]);
+    wire.send(&syn([2, 0, 0, 0, 0x10, 0x10], Some(10), WEB[0], APP[0])).unwrap();
+    let forwarded = wire.wait_for(SOON, |c| !c.outgoing && c.frame[16..18] == [8, 0]).unwrap();
+    let packet = Packet::parse(&forwarded.expect("the SYN is let in").frame);
+    assert_eq!((packet.link.vid(), packet.destination_port, packet.ttl), (20, 8080, 63));
+    let counters = stop(gateway);
+    assert_eq!((counters.forwarded, counters.local, counters.flows), (1, 1, 1), "{counters:?}");
+}
+
+#[test]
+fn the_books_balance_where_a_gateway_stops_in_the_middle_of_a_transfer() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("midway").unwrap();
+    let hosts = hosts(&mut bed);
+    let gateway = start(&bed, ROUTED);
+    let _sink = hosts.app.bulk_sink(at(APP[0], 9000)).unwrap();
+    std::thread::scope(|scope| {
+        let transfer = scope.spawn(|| hosts.web.bulk_send(at(APP[0], 9000), 1 << 40, Duration::from_secs(1)));
+        // And frames that nobody ever takes: they wait for a neighbor that does not answer.
+        let nobody = hosts.web.udp_socket(at("0.0.0.0", 0)).unwrap();
+        for _ in 0..5 {
+            nobody.send_to(b"anybody?", at("10.0.20.99", 53)).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let counters = stop(gateway);
+        assert!(counters.forwarded > 1000, "{counters:?}");
+        assert_eq!(counters.waiting, 0, "who waits at the end is given up: {counters:?}");
+        assert_eq!(dropped(&counters, DropReason::NeighborFailed), 5, "{counters:?}");
+        assert!(transfer.join().unwrap().is_err());
+    });
 }
 
 /// A SYN from anywhere, of any VLAN.

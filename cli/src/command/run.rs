@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::replay::{summary_json, summary_text};
 use crate::replay::Names;
-use crate::run::{EventLine, Gateway};
+use crate::run::{EventLine, Gateway, Links};
 use dataplane::event::Event;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -58,6 +58,7 @@ impl Run {
         };
         announce(&gateway);
         let mut lost = 0;
+        let mut links = Links::new(&gateway);
         let ended_well = 'run: loop {
             for signal in signals.pending() {
                 match signal {
@@ -76,6 +77,7 @@ impl Run {
                     eprintln!("error: a rule has expired, but the rest can't be put into force: {error}")
                 }
             }
+            links.look(&gateway).iter().for_each(|change| eprintln!("bulkhead: {change}"));
             events.drain(&gateway, &mut lost);
         };
         events.drain(&gateway, &mut lost);

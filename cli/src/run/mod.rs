@@ -2,6 +2,8 @@
 
 mod event;
 mod gateway;
+mod links;
 
 pub use event::EventLine;
 pub use gateway::{Gateway, ReloadError, StartError};
+pub use links::Links;
