@@ -6,6 +6,15 @@
 use classifier::flow::Key;
 use siphasher::sip::SipHasher13;
 
+/// The hash of a flow's key, of the one tracker that made it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlowHash {
+    /// Of an IPv4 key.
+    V4(u64),
+    /// Of an IPv6 key.
+    V6(u64),
+}
+
 /// An address family that flows can be keyed by.
 pub(crate) trait Address: Copy + Eq {
     /// The hash of a key under a secret.

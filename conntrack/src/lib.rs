@@ -37,10 +37,11 @@ mod tracker;
 mod view;
 mod wheel;
 
+pub use hash::FlowHash;
 pub use packet::{Opening, Packet, Relation, Tracked};
 pub use state::State;
 pub use statistics::Statistics;
 pub use tcp::{BadOptions, TcpOptions};
 pub use terms::{Epoch, RuleKey, Terms};
 pub use tracker::Tracker;
-pub use view::{FlowId, FlowView};
+pub use view::{FlowId, FlowView, Standing};

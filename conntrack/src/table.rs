@@ -62,17 +62,23 @@ impl<A: Address> Table<A> {
         self.length
     }
 
-    /// Asks the CPU for the index's lines of a key.
+    /// The hash of a key.
     #[inline]
-    pub(crate) fn prefetch(&self, key: &Key<A>) {
-        self.index.prefetch(A::hash(&self.hasher, key));
+    pub(crate) fn hash(&self, key: &Key<A>) -> u64 {
+        A::hash(&self.hasher, key)
     }
 
-    /// Asks the CPU for the entry of a key; its index lines should have come by now.
+    /// Asks the CPU for the index's lines of a hash.
     #[inline]
-    pub(crate) fn prefetch_entry(&self, key: &Key<A>) {
+    pub(crate) fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Asks the CPU for the entries of a hash; its index lines should have come by now.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
         let entries = &self.entries;
-        self.index.find(A::hash(&self.hasher, key), |slot| {
+        self.index.find(hash, |slot| {
             let entry = &entries[slot as usize];
             prefetch(&entry.key);
             prefetch(&entry.body.peers);
@@ -82,9 +88,9 @@ impl<A: Address> Table<A> {
 
     /// The slot of a key, whether or not its flow has expired.
     #[inline]
-    pub(crate) fn find(&self, key: &Key<A>) -> Option<u32> {
+    pub(crate) fn find(&self, hash: u64, key: &Key<A>) -> Option<u32> {
         let entries = &self.entries;
-        self.index.find(A::hash(&self.hasher, key), |slot| entries[slot as usize].key == *key)
+        self.index.find(hash, |slot| entries[slot as usize].key == *key)
     }
 
     /// An entry.
@@ -107,7 +113,7 @@ impl<A: Address> Table<A> {
     /// Enters a flow, which must not be there, and sets its timer. `None`: there is no room.
     pub(crate) fn insert(&mut self, now: Tick, key: Key<A>, body: Body) -> Option<u32> {
         let slot = self.wheel.take_slot()?;
-        if !self.index.insert(A::hash(&self.hasher, &key), slot) {
+        if !self.index.insert(self.hash(&key), slot) {
             self.wheel.give_back(slot);
             return None;
         }

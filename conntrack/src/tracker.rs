@@ -18,6 +18,7 @@ mod timers;
 use crate::config::Config;
 use crate::entry::Body;
 use crate::evict::Dice;
+use crate::hash::FlowHash;
 use crate::limits::RuleCounts;
 use crate::moment::Moment;
 use crate::packet::{Opening, Packet, Relation, Tracked};
@@ -82,27 +83,43 @@ impl Tracker {
         self.counts.reserve(count);
     }
 
+    /// The hash of a key in this tracker's table. Whoever looks a key up several times hashes it once.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &FlowKey) -> FlowHash {
+        match key {
+            FlowKey::V4(key) => FlowHash::V4(self.v4.hash(key)),
+            FlowKey::V6(key) => FlowHash::V6(self.v6.hash(key)),
+        }
+    }
+
     /// Asks the CPU for the memory in which the flow of a key is looked up, so that a batch of packets waits
     /// for it once. First all keys of the batch, then [`Tracker::prefetch_entry`] for all, then the packets.
     #[inline]
-    pub fn prefetch(&self, key: &FlowKey) {
-        match key {
-            FlowKey::V4(key) => self.v4.prefetch(key),
-            FlowKey::V6(key) => self.v6.prefetch(key),
+    pub fn prefetch(&self, hash: FlowHash) {
+        match hash {
+            FlowHash::V4(hash) => self.v4.prefetch(hash),
+            FlowHash::V6(hash) => self.v6.prefetch(hash),
         }
     }
 
     /// Asks the CPU for the entry of a key, after [`Tracker::prefetch`].
     #[inline]
-    pub fn prefetch_entry(&self, key: &FlowKey) {
-        match key {
-            FlowKey::V4(key) => self.v4.prefetch_entry(key),
-            FlowKey::V6(key) => self.v6.prefetch_entry(key),
+    pub fn prefetch_entry(&self, hash: FlowHash) {
+        match hash {
+            FlowHash::V4(hash) => self.v4.prefetch_entry(hash),
+            FlowHash::V6(hash) => self.v6.prefetch_entry(hash),
         }
     }
 
     /// Judges a packet, and moves its flow as the rules say.
     pub fn track(&mut self, now: Tick, packet: &Packet<'_>) -> Tracked {
+        self.track_hashed(now, packet, self.hash(&packet.key))
+    }
+
+    /// As [`Tracker::track`], with the hash of the packet's key.
+    #[inline]
+    pub fn track_hashed(&mut self, now: Tick, packet: &Packet<'_>, hash: FlowHash) -> Tracked {
         let now = self.clock(now);
         let tracked = match packet.transport {
             Transport::Icmp(Icmp::Error(quoted)) => self.track_error(now, packet.vlan, quoted),
@@ -112,7 +129,7 @@ impl Tracker {
             | Transport::Udp
             | Transport::Icmp(Icmp::Query(_))
             | Transport::Sctp(_)
-            | Transport::Other => match self.find(now, &packet.key) {
+            | Transport::Other => match self.find_hashed(now, &packet.key, hash) {
                 Some(flow) => self.track_known(now, flow, packet),
                 None => self.track_unknown(now, packet),
             },
@@ -125,9 +142,15 @@ impl Tracker {
 
     /// The live flow of a key. One that has expired is ended.
     fn find(&mut self, now: Tick, key: &FlowKey) -> Option<FlowId> {
-        let flow = match key {
-            FlowKey::V4(key) => FlowId::v4(self.v4.find(key)?),
-            FlowKey::V6(key) => FlowId::v6(self.v6.find(key)?),
+        self.find_hashed(now, key, self.hash(key))
+    }
+
+    #[inline]
+    fn find_hashed(&mut self, now: Tick, key: &FlowKey, hash: FlowHash) -> Option<FlowId> {
+        let flow = match (key, hash) {
+            (FlowKey::V4(key), FlowHash::V4(hash)) => FlowId::v4(self.v4.find(hash, key)?),
+            (FlowKey::V6(key), FlowHash::V6(hash)) => FlowId::v6(self.v6.find(hash, key)?),
+            (FlowKey::V4(_), FlowHash::V6(_)) | (FlowKey::V6(_), FlowHash::V4(_)) => return None,
         };
         if self.body(flow).deadline.has_come(Moment::of(now)) {
             self.end(flow);

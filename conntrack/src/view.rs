@@ -31,6 +31,19 @@ impl FlowId {
     }
 }
 
+/// What the verdict on a packet of a flow needs; [`FlowView`] has all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// The VLAN that the opener is on.
+    pub opener_vlan: VlanKey,
+    /// The VLAN that the other end is on; `None` while that is not known.
+    pub responder_vlan: Option<VlanKey>,
+    /// The rule that let the flow in; `None`: the default did.
+    pub rule: Option<RuleKey>,
+    /// The policy that it was last judged under.
+    pub epoch: Epoch,
+}
+
 /// What the table knows of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowView {

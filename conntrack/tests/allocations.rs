@@ -73,7 +73,8 @@ fn churn(tracker: &mut Tracker, mut now: Tick) -> u64 {
             let (key, sender) = FlowKey::of_ports(Domain::ROUTED, ip_protocol, (from, 9), (to, 9));
             let vlan = if *is_ours { ours } else { theirs };
             let packet = Packet { key, sender, vlan, source_mac: Mac::ZERO, transport: *transport };
-            tracker.prefetch(&key);
+            let hash = tracker.hash(&key);
+            tracker.prefetch(hash);
             if let Tracked::New(opening) = tracker.track(now, &packet) {
                 let terms = Terms {
                     epoch: Epoch(1),

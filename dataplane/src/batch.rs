@@ -10,7 +10,7 @@ use classifier::flow::{Domain, End, FlowKey, Key, KeyKind};
 use classifier::reason::DropReason;
 use classifier::tables::ClassId;
 use classifier::wire::Packet;
-use conntrack::RuleKey;
+use conntrack::{FlowHash, RuleKey};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Most frames of a batch.
@@ -151,6 +151,8 @@ pub struct Batch {
     pub(crate) hops: [Option<Hop>; LANES],
     /// Each packet's flow and the end of it that sent the packet; made and read by one stage.
     pub(crate) keys: [(FlowKey, End); LANES],
+    /// The hash of each key.
+    pub(crate) hashes: [FlowHash; LANES],
     /// What became of each frame.
     pub outcomes: [Outcome; LANES],
     /// Lane and VLAN of each copy of a flooded frame, in the order of the stitch.
@@ -169,6 +171,7 @@ impl Default for Batch {
             paths: [Path::NONE; LANES],
             hops: [None; LANES],
             keys: [(NO_KEY, End::First); LANES],
+            hashes: [FlowHash::V4(0); LANES],
             outcomes: [Outcome::UNDECIDED; LANES],
             flooded: Vec::with_capacity(LANES * 64),
         }

@@ -5,7 +5,7 @@ use crate::moment::Moment;
 use crate::peers::Side;
 use crate::statistics::Statistics;
 use crate::terms::RuleKey;
-use crate::view::{FlowId, FlowView};
+use crate::view::{FlowId, FlowView, Standing};
 use classifier::flow::FlowKey;
 use std::time::Duration;
 
@@ -33,6 +33,19 @@ impl Tracker {
             state: body.state(),
             age: Duration::from_millis(u64::from(now.0.wrapping_sub(opened.0))),
             expires_in: Duration::from_millis(u64::from(left)),
+        }
+    }
+
+    /// What the verdict on a packet of the flow needs.
+    #[must_use]
+    #[inline]
+    pub fn standing(&self, flow: FlowId) -> Standing {
+        let body = self.body(flow);
+        Standing {
+            opener_vlan: body.vlan(Side::Opener).expect("the opener's VLAN is always known"),
+            responder_vlan: body.vlan(Side::Responder),
+            rule: body.rule(),
+            epoch: body.epoch(),
         }
     }
 

@@ -75,18 +75,20 @@ fn prefetch(engine: &Engine, network: &Network, batch: &mut Batch) {
     for lane in batch.live() {
         let ingress = network.vlan(batch.paths[lane].ingress);
         let key = batch.packets[lane].key(ingress.domain);
-        engine.tracker.prefetch(&key.0);
+        let hash = engine.tracker.hash(&key.0);
+        engine.tracker.prefetch(hash);
         batch.keys[lane] = key;
+        batch.hashes[lane] = hash;
     }
     for lane in batch.live() {
-        engine.tracker.prefetch_entry(&batch.keys[lane].0);
+        engine.tracker.prefetch_entry(batch.hashes[lane]);
     }
 }
 
 #[inline]
 fn track(engine: &mut Engine, generation: &Generation, batch: &mut Batch, transit: &Transit<'_>) {
     let (key, sender) = batch.keys[transit.lane];
-    let tracked = engine.tracker.track(
+    let tracked = engine.tracker.track_hashed(
         transit.now,
         &conntrack::Packet {
             key,
@@ -95,6 +97,7 @@ fn track(engine: &mut Engine, generation: &Generation, batch: &mut Batch, transi
             source_mac: transit.source_mac(),
             transport: transit.transport,
         },
+        batch.hashes[transit.lane],
     );
     match tracked {
         Tracked::Drop(reason) => batch.discard(transit.lane, reason),
@@ -243,7 +246,7 @@ fn follow(
     flow: FlowId,
     relation: Relation,
 ) {
-    let view = engine.tracker.flow(flow);
+    let view = engine.tracker.standing(flow);
     let network = generation.network();
     let mut egress = transit.egress;
     let (role, is_settled) = match relation {
@@ -263,6 +266,7 @@ fn follow(
     };
     let mut rule = view.rule;
     if view.epoch != generation.epoch() || !is_settled {
+        let view = engine.tracker.flow(flow);
         match judge_again(engine, generation, batch, transit, flow, &view, relation) {
             Ok(now) => rule = now,
             Err(answer) => return revoke(engine, generation, batch, transit, flow, &answer),
