@@ -27,6 +27,16 @@ pub enum Resolve {
     Placeholder,
 }
 
+/// How many flows whose time has come are taken out of the table at once. None of them is found any more, whether or
+/// not it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sweep {
+    /// All: counts are exact, however long it takes.
+    All,
+    /// So many of each address family; the others have their turn at the next tick.
+    AtMost(u32),
+}
+
 /// Whose frame it is that goes out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
@@ -48,6 +58,12 @@ pub struct TxQueue {
 
 /// Frames that an engine may hold beside those in the ports' rings: batches, copies, answers, and what waits.
 pub const IN_HANDS: u32 = 4096;
+impl TxQueue {
+    fn with_room() -> TxQueue {
+        TxQueue { frames: Vec::with_capacity(QUEUE), origins: Vec::with_capacity(QUEUE) }
+    }
+}
+
 /// How many frames a queue has room for before it must grow.
 const QUEUE: usize = 4096;
 /// How many fates of waiting frames may be told at once before the list must grow.
@@ -88,7 +104,6 @@ impl Engine {
         assert!(arena.layout().capacity >= LARGEST, "a chunk must hold the gateway's own answers");
         let vlans = generation.network().vlan_count();
         let ports = generation.network().port_count();
-        let queue = || TxQueue { frames: Vec::with_capacity(QUEUE), origins: Vec::with_capacity(QUEUE) };
         let mut tracker = Tracker::new(tracking, secret);
         tracker.reserve_rules(generation.rule_keys());
         Engine {
@@ -97,7 +112,7 @@ impl Engine {
             macs: Macs::new(vlans),
             limiter: Limiter::new(vlans),
             counters: Counters::default(),
-            queues: (0..ports).map(|_| queue()).collect(),
+            queues: (0..ports).map(|_| TxQueue::with_room()).collect(),
             late: Vec::with_capacity(LATE),
             generation,
             arena,
@@ -126,6 +141,8 @@ impl Engine {
             self.macs = Macs::new(new.vlan_count());
             self.limiter = Limiter::new(new.vlan_count());
         }
+        let queues = self.queues.len().max(new.port_count());
+        self.queues.resize_with(queues, TxQueue::with_room);
         self.generation = generation;
     }
 
@@ -151,9 +168,14 @@ impl Engine {
     }
 
     /// Does what is due at `now` without any packet: timers of flows, neighbors and stations.
-    pub fn tick(&mut self, now: Tick) {
+    pub fn tick(&mut self, now: Tick, sweep: Sweep) {
         const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
-        self.tracker.advance(now);
+        match sweep {
+            Sweep::All => self.tracker.advance(now),
+            Sweep::AtMost(flows) => {
+                self.tracker.advance_some(now, flows);
+            }
+        }
         stage::resolve::run_timers(self, now);
         if now.since(self.aged) >= MINUTE {
             self.aged = now;
@@ -265,7 +287,10 @@ impl Engine {
                 let port = self.generation.network().vlan(vlan).key.port();
                 self.send(port, frame, Origin::Own);
             }
-            None => self.pool.give(frame),
+            None => {
+                self.pool.give(frame);
+                self.counters.answers_suppressed += 1;
+            }
         }
     }
 

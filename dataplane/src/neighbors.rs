@@ -127,7 +127,7 @@ impl Neighbors {
             Some(State::Known { mac, heard, asked }) => {
                 let silent = now.since(*heard);
                 if silent >= KNOWN_FOR {
-                    Resolution::Unknown
+                    self.if_it_may_be_asked(vlan)
                 } else if silent >= REFRESH_AFTER && now.since(*asked) >= RETRY {
                     Resolution::Stale(*mac)
                 } else {
@@ -137,13 +137,16 @@ impl Neighbors {
             Some(State::Asking { .. }) => Resolution::Asking,
             Some(State::Failed { until }) if now < *until => Resolution::Failed,
             Some(State::Failed { .. }) => Resolution::Unknown,
-            None => {
-                let has_room = self.questions[usize::from(vlan.0)] < QUESTIONS_PER_VLAN
-                    && self.open.len() < self.open.capacity()
-                    && self.entries.len() < self.entries.capacity();
-                if has_room { Resolution::Unknown } else { Resolution::Failed }
-            }
+            None if self.entries.len() == self.entries.capacity() => Resolution::Failed,
+            None => self.if_it_may_be_asked(vlan),
         }
+    }
+
+    /// A VLAN asks for so many addresses at once, and no more.
+    fn if_it_may_be_asked(&self, vlan: VlanIndex) -> Resolution {
+        let has_room = self.questions[usize::from(vlan.0)] < QUESTIONS_PER_VLAN
+            && self.open.len() < self.open.capacity();
+        if has_room { Resolution::Unknown } else { Resolution::Failed }
     }
 
     /// Notes that the owner of a stale MAC was asked.

@@ -9,7 +9,7 @@
 
 use crate::batch::{Batch, LANES};
 use crate::counters::Counters;
-use crate::engine::Engine;
+use crate::engine::{Engine, Sweep};
 use crate::event::{EventSink, Teller};
 use crate::generation::Generation;
 use crate::port::Port;
@@ -31,6 +31,9 @@ const IDLE_TURNS: u32 = 256;
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 /// Between two runs of the timers.
 const TIMERS_EVERY: Duration = Duration::from_millis(10);
+/// Flows that are taken out of the table at once: some ten thousand a second may end, a million in a moment must not
+/// hold up the frames.
+const SWEEP: u32 = 1024;
 /// Times that a port is asked for a batch before the next port's turn.
 const BATCHES_PER_TURN: usize = 4;
 
@@ -144,7 +147,7 @@ impl Worker {
             self.take_up_generation();
             if now.since(timers) >= TIMERS_EVERY {
                 timers = now;
-                self.engine.tick(now);
+                self.engine.tick(now, Sweep::AtMost(SWEEP));
                 self.transmit();
             }
             let work = self.turn(now, &mut batch, &mut received);

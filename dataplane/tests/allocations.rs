@@ -14,7 +14,7 @@ use conntrack::config::Config;
 use conntrack::time::Tick;
 use dataplane::arena::Arena;
 use dataplane::batch::{Batch, LANES};
-use dataplane::engine::{Engine, Resolve};
+use dataplane::engine::{Engine, Resolve, Sweep};
 use dataplane::generation::Generations;
 use dataplane::network::PortFacts;
 use dataplane::topology::{
@@ -249,7 +249,7 @@ fn feed(engine: &mut Engine, batch: &mut Batch, now: &mut Tick, first: u32, coun
         }
         engine.process(*now, batch);
         *now = *now + Duration::from_millis(8);
-        engine.tick(*now);
+        engine.tick(*now, Sweep::AtMost(1024));
         engine.flush(TRUNK, |_, pool, frames| {
             // A port that has no room now and then.
             let room = if n.is_multiple_of(97) { frames.len() / 2 } else { frames.len() };

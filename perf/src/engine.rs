@@ -120,7 +120,7 @@ impl Harness {
                 }
                 engine.process(now, batch);
                 engine.flush(TRUNK, |arena, pool, frames| port.transmit(arena, pool, frames));
-                engine.tick(now);
+                engine.tick(now, dataplane::engine::Sweep::AtMost(1024));
             }
         }
         received

@@ -69,8 +69,13 @@ fn load(path: &Path) -> Option<Configuration> {
 
 /// As [`load`], with the tables of the policy.
 fn load_with_tables(path: &Path) -> Option<Checked> {
-    match load_checked(path) {
-        Ok(checked) => Some(checked),
+    report(path, load_checked(path))
+}
+
+/// Prints what is wrong with a gateway file, if anything is.
+fn report<T>(path: &Path, loaded: Result<T, LoadError>) -> Option<T> {
+    match loaded {
+        Ok(loaded) => Some(loaded),
         Err(LoadError::Invalid(report)) => {
             eprint!("{}", report.render(Style::for_stderr()));
             None

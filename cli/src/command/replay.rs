@@ -1,9 +1,10 @@
 //! `bulkhead replay`: what would the gateway have made of these captures?
 
 use super::Outcome;
-use crate::config::Configuration;
+use crate::config::{self, Configuration};
 use crate::replay::{Line, Replay};
 use classifier::addr::PortId;
+use classifier::policy::Timestamp;
 use classifier::reason::DropReason;
 use dataplane::counters::Counters;
 use dataplane::engine::Resolve;
@@ -61,21 +62,28 @@ impl FromStr for PortFile {
 
 impl ReplayCommand {
     pub(super) fn run(self) -> Outcome {
-        let Some(configuration) = super::load(&self.config) else { return Outcome::Failure };
-        match self.replay(&configuration) {
+        let Some(configuration) = super::report(&self.config, config::load(&self.config)) else {
+            return Outcome::Failure;
+        };
+        let input = match self.read_inputs(&configuration) {
+            Ok(input) => input,
+            Err(message) => return failed(&message),
+        };
+        // The policy must hold when the captures begin; what the system's clock says does not count here.
+        let start = input.iter().next().map_or_else(config::now, |(_, at, _)| Timestamp(i128::from(at.0)));
+        let Some(checked) = super::report(&self.config, config::check(configuration, start)) else {
+            return Outcome::Failure;
+        };
+        match self.replay(&checked.configuration, &input) {
             Ok(counters) => {
                 self.summarize(&counters);
                 Outcome::Success
             }
-            Err(message) => {
-                eprintln!("error: {message}");
-                Outcome::Failure
-            }
+            Err(message) => failed(&message),
         }
     }
 
-    fn replay(&self, configuration: &Configuration) -> Result<Counters, String> {
-        let input = self.read_inputs(configuration)?;
+    fn replay(&self, configuration: &Configuration, input: &Merge) -> Result<Counters, String> {
         let writers = self.open_outputs(configuration)?;
         let resolve = if self.wait_for_neighbors { Resolve::Ask } else { Resolve::Placeholder };
         let mut sink: Option<Box<dyn Write>> = match &self.verdicts {
@@ -93,7 +101,7 @@ impl ReplayCommand {
                 sink.write_all(b"\n")
             }
         };
-        let mut replay = Replay::new(configuration, &input, writers, resolve).map_err(|e| e.to_string())?;
+        let mut replay = Replay::new(configuration, input, writers, resolve).map_err(|e| e.to_string())?;
         for (port, at, data) in input.iter() {
             replay.frame(port, at, data, &mut settled).map_err(|e| e.to_string())?;
         }
@@ -144,6 +152,11 @@ impl ReplayCommand {
             std::io::stdout().write_all(text.as_bytes())
         };
     }
+}
+
+fn failed(message: &str) -> Outcome {
+    eprintln!("error: {message}");
+    Outcome::Failure
 }
 
 fn port_named(configuration: &Configuration, name: &str) -> Result<PortId, String> {

@@ -236,10 +236,10 @@ fn policy() -> Result<Configuration, SetUpError> {
     // Never through what somebody else has put there: the folder is everybody's, and we are root.
     let mut file = std::fs::File::options().write(true).create_new(true).open(&path)?;
     let written = file.write_all(POLICY.as_bytes());
-    let configuration = config::load(&path);
+    let checked = config::load_checked(&path);
     std::fs::remove_file(&path)?;
     written?;
-    configuration.map_err(SetUpError::Policy)
+    checked.map(|checked| checked.configuration).map_err(SetUpError::Policy)
 }
 
 #[cfg(test)]

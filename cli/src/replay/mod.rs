@@ -15,7 +15,7 @@ use dataplane::answer::LARGEST;
 use dataplane::arena::{Arena, Frame};
 use dataplane::batch::{Batch, Verdict};
 use dataplane::counters::Counters;
-use dataplane::engine::{Engine, Resolve};
+use dataplane::engine::{Engine, Resolve, Sweep};
 use dataplane::generation::{GenerationError, Generations};
 use dataplane::network::PortFacts;
 use dataplane::port::capture::{CaptureError, Merge, Writer};
@@ -118,7 +118,7 @@ impl<'a> Replay<'a> {
         settled: &mut dyn FnMut(&Line) -> std::io::Result<()>,
     ) -> Result<(), ReplayError> {
         self.expire_rules(at)?;
-        self.engine.tick(at);
+        self.engine.tick(at, Sweep::All);
         self.collect_late();
         self.record(at)?;
         let arena = Arc::clone(self.engine.arena());

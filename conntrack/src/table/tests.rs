@@ -112,7 +112,7 @@ fn check_sweep<A: Address + Hash + Debug>(
     let tick_began = now.millis() & !63;
     let before = model.len();
     model.retain(|key, known| {
-        let is_there = table.find(key).is_some();
+        let is_there = table.find(table.hash(key), key).is_some();
         assert!(if is_there { known.1 > tick_began } else { known.1 <= now.millis() }, "step {step}");
         is_there
     });

@@ -17,7 +17,7 @@ use conntrack::time::Tick;
 use dataplane::arena::{Arena, Frame as Chunk};
 use dataplane::batch::{Batch, FlowRole, Outcome, Verdict};
 use dataplane::counters::Counters;
-use dataplane::engine::{Engine, Resolve};
+use dataplane::engine::{Engine, Resolve, Sweep};
 use dataplane::generation::Generations;
 use dataplane::network::PortFacts;
 use dataplane::topology::Topology;
@@ -133,7 +133,7 @@ impl Bed {
     /// Lets timers run; what left, whose fate was told, which counters moved.
     pub(crate) fn tick(&mut self) -> (Vec<Left>, Vec<(u64, Outcome)>, Moved) {
         let before = self.engine.counters().clone();
-        self.engine.tick(self.now);
+        self.engine.tick(self.now, Sweep::All);
         self.settle(&before)
     }
 
