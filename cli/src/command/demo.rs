@@ -35,7 +35,9 @@ impl DemoCommand {
             Output::Text => Show::on_stdout(&mut stdout),
             Output::Json => Show::plain(&mut stderr),
         };
-        match self.play(&mut show) {
+        let played = self.play(&mut show);
+        testbed::yield_to_signal();
+        match played {
             Ok(true) => Outcome::Success,
             Ok(false) => Outcome::Negative,
             Err(message) => {

@@ -8,11 +8,15 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 static REGISTERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// Held while a namespace is made, and for ever once the process ends: none appears behind the last removal.
 static MAKING: Mutex<()> = Mutex::new(());
+
+/// Set once a signal is ending the process.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// What the names of this process's namespaces begin with.
 pub(super) fn prefix() -> String {
@@ -55,6 +59,7 @@ pub(super) fn on_signals() -> io::Result<()> {
         result = Signals::new([SIGINT, SIGTERM, SIGHUP]).map(|mut signals| {
             std::thread::spawn(move || {
                 for signal in signals.forever() {
+                    ENDING.store(true, Ordering::SeqCst);
                     let _until_the_end = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
                     remove_all();
                     // If it can't be done the default way, the process must still end.
@@ -66,6 +71,14 @@ pub(super) fn on_signals() -> io::Result<()> {
         });
     });
     result
+}
+
+/// Leaves the end of the process to a signal that is ending it: what fails meanwhile fails because beds are being
+/// removed, and the exit status is the signal's. Returns at once where there is none.
+pub fn yield_to_signal() {
+    while ENDING.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
 }
 
 /// Removes the namespaces of processes that are no more; says which.

@@ -39,7 +39,7 @@ pub fn is_root() -> bool {
 
 pub use bed::Bed;
 pub use bulk::BulkError;
-pub use cleanup::sweep_stale;
+pub use cleanup::{sweep_stale, yield_to_signal};
 pub use host::{Host, HostSpec, TcpOutcome, UdpOutcome};
 pub use icmp::PingOutcome;
 pub use namespace::Namespace;
