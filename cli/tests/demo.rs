@@ -77,8 +77,9 @@ fn a_paused_demo_can_be_looked_at_and_ends_on_enter() {
     }
     let mut child = paused();
     let web = format!("bh-{}-demo-web", child.id());
-    let ping = ["netns", "exec", &web, "ping", "-c", "1", "-W", "5", "10.0.20.10"];
-    assert!(Command::new("ip").args(ping).stdout(Stdio::null()).status().unwrap().success());
+    let mut ping = cli::testbed::command_in(&web, "ping").unwrap();
+    ping.args(["-c", "1", "-W", "5", "10.0.20.10"]).stdout(Stdio::null());
+    assert!(ping.status().unwrap().success());
     assert_eq!(namespaces_of(child.id()).len(), 5);
     let process = child.id();
     drop(child.stdin.take());
@@ -96,15 +97,13 @@ fn a_demo_that_is_told_to_end_leaves_nothing_whenever_that_is() {
     for (signal, number, after) in [("INT", 2, 30), ("TERM", 15, 300), ("INT", 2, 700), ("HUP", 1, 2000)] {
         let mut child = demo().stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(after));
-        let told = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
-        assert!(told.unwrap().success());
+        cli::testbed::send_signal(child.id(), number).unwrap();
         let status = child.wait().unwrap();
         assert_eq!(status.signal(), Some(number), "{signal} after {after} ms");
         assert_eq!(namespaces_of(child.id()), [""; 0], "{signal} after {after} ms");
     }
     let mut child = paused();
-    let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(told.unwrap().success());
+    cli::testbed::send_signal(child.id(), 2).unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(2));
     assert_eq!(namespaces_of(child.id()), [""; 0]);
 }

@@ -84,7 +84,7 @@ fn a_new_policy_cuts_what_it_denies_and_leaves_a_running_transfer_alone() {
         while !transfer.is_finished() {
             let other = format!(r#""tcp/9001", "tcp/{}", "tcp/9000""#, 1000 + reloads);
             file.write(&text(&other, "adaptive"));
-            program.signal("HUP");
+            program.signal(libc::SIGHUP);
             reloads += 1;
             program.wait_for("is in force", reloads);
         }
@@ -96,13 +96,13 @@ fn a_new_policy_cuts_what_it_denies_and_leaves_a_running_transfer_alone() {
 
     assert!(asks(&connection, SOON), "it is still allowed");
     file.write(&text(r#""tcp/9000""#, "adaptive"));
-    program.signal("HUP");
+    program.signal(libc::SIGHUP);
     program.wait_for("is in force", reloads + 1);
     assert!(!asks(&connection, BRIEFLY), "it is denied now");
     assert_eq!(web.tcp_connect(at(9001), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
     web.bulk_send(at(9000), 1_000_000, SOON).unwrap();
 
-    program.signal("TERM");
+    program.signal(libc::SIGTERM);
     let (status, counters) = program.wait();
     assert!(status.success());
     let counters: serde_json::Value = serde_json::from_str(&counters).unwrap();
@@ -142,7 +142,7 @@ expect = "allow"
         (other_ports, "ports can't change while the gateway runs"),
     ] {
         file.write(&bad);
-        program.signal("HUP");
+        program.signal(libc::SIGHUP);
         refused += 1;
         program.wait_for("nothing has changed", refused);
         assert!(program.count(said) > 0, "{said}");
@@ -151,7 +151,7 @@ expect = "allow"
         assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut, "{said}");
     }
     assert_eq!(program.count("is in force"), 0);
-    program.signal("INT");
+    program.signal(libc::SIGINT);
     assert!(program.wait().0.success());
 }
 
@@ -174,7 +174,7 @@ fn a_rule_that_expires_takes_its_flows_with_it() {
     program.wait_for("a rule has expired", 1);
     assert!(!asks(&connection, BRIEFLY));
     assert_eq!(web.tcp_connect(at(9001), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
-    program.signal("TERM");
+    program.signal(libc::SIGTERM);
     assert!(program.wait().0.success());
 }
 
@@ -195,7 +195,7 @@ fn told_to_end_it_puts_the_interface_back_and_tells_what_it_counted() {
     assert!(before.0.iter().any(|feature| feature == "rx-vlan-hw-parse"), "{before:?}");
     let file =
         GatewayFile::new(&bed, &text(PING, "adaptive").replace("\"trunk0\"\n[[vlan]]", "\"p0\"\n[[vlan]]"));
-    for signal in ["TERM", "INT"] {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
         let program = Program::start(&bed, &file, &[]);
         let during = state();
         assert!(during.1.contains("prog/xdp") && during.1.contains("promiscuity 1"), "{}", during.1);
@@ -224,7 +224,7 @@ fn killed_it_leaves_no_program_and_forwards_nothing_and_can_be_started_again() {
         assert!(ping(SOON).is_answered());
         assert!(link(&bed, "trunk0").contains("prog/xdp"));
         let ear = app.raw().unwrap();
-        program.signal("KILL");
+        program.signal(libc::SIGKILL);
         assert_eq!(program.wait().0.signal(), Some(9));
         wait_until("the program goes with the process", || !link(&bed, "trunk0").contains("prog/xdp"));
         assert_eq!(ping(BRIEFLY), PingOutcome::TimedOut);
@@ -259,7 +259,7 @@ fn a_link_that_goes_is_told_of_and_carries_again_when_it_comes_back() {
     let before = worker_time(program.id());
     std::thread::sleep(Duration::from_millis(500));
     assert!(worker_time(program.id()) - before < Duration::from_millis(200), "a dead port keeps nobody busy");
-    program.signal("TERM");
+    program.signal(libc::SIGTERM);
     assert!(program.wait().0.success());
 }
 
@@ -293,7 +293,7 @@ fn an_idle_worker_sleeps_where_it_may_and_wakes_for_a_frame() {
         shares.push(used.as_secs_f64() / start.elapsed().as_secs_f64());
         // It still hears: this one comes to a worker that sleeps or spins.
         assert!(web.ping(APP.parse().unwrap(), SOON).unwrap().is_answered(), "{idle}");
-        program.signal("TERM");
+        program.signal(libc::SIGTERM);
         assert!(program.wait().0.success());
     }
     println!("of a core: adaptive {:.3}, poll {:.3}", shares[0], shares[1]);
@@ -317,7 +317,7 @@ fn events_are_lines_with_the_rule_and_the_reason() {
     assert_eq!(nobody, PingOutcome::Error { kind: 3, code: 1 });
     assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);
     assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
-    program.signal("TERM");
+    program.signal(libc::SIGTERM);
     let (status, written) = program.wait();
     assert!(status.success());
     let lines: Vec<serde_json::Value> = written.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

@@ -134,8 +134,7 @@ fn a_process_that_is_told_to_end_removes_its_bed_first() {
     assert!(lines.map_while(Result::ok).any(|line| line.contains("the bed is made")));
     let name = format!("bh-{}-term", child.id());
     assert!(is_listed(&name));
-    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    cli::testbed::send_signal(child.id(), 15).unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(15), "it ends as it was told to");
     assert!(!is_listed(&name));
 }

@@ -246,8 +246,8 @@ fn what_can_not_be_opened_says_why_and_leaves_nothing_behind() {
     for (mtu, most) in [("9000", Some(3818)), ("3700", None)] {
         for (namespace, end) in [("gw", "right"), ("switch", "t1")] {
             let name = bed.gateway().name().replace("-gw", &format!("-{namespace}"));
-            let set = Command::new("ip").args(["-n", &name, "link", "set", end, "mtu", mtu]).status();
-            assert!(set.unwrap().success());
+            let mut ip = cli::testbed::command_in(&name, "ip").unwrap();
+            assert!(ip.args(["link", "set", end, "mtu", mtu]).status().unwrap().success());
         }
         let error = fails(&[request("left", XdpMode::Copy), request("right", XdpMode::Copy)]);
         assert!(matches!(error, OpenError::MtuTooLarge { most: m, .. } if m == most), "{mtu}: {error:?}");

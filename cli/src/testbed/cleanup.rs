@@ -4,6 +4,7 @@
 
 use super::iproute::ip;
 use super::namespace::DIRECTORY;
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
@@ -42,8 +43,22 @@ pub(super) fn remove(name: &str) {
 fn end_processes(name: &str) {
     let Ok(pids) = ip(&format!("netns pids {name}")) else { return };
     for pid in pids.split_whitespace().filter(|pid| *pid != std::process::id().to_string()) {
-        let _ = std::process::Command::new("kill").args(["-KILL", pid]).status();
+        if let Ok(pid) = pid.parse() {
+            // It may have ended by itself.
+            let _ = send_signal(pid, signal_hook::consts::SIGKILL);
+        }
     }
+}
+
+/// Sends a signal to a process.
+///
+/// # Errors
+/// There is no such process or signal, or it is not ours.
+pub fn send_signal(pid: u32, signal: i32) -> io::Result<()> {
+    let unknown = || io::Error::from(io::ErrorKind::InvalidInput);
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(unknown)?;
+    kill_process(pid, Signal::from_named_raw(signal).ok_or_else(unknown)?)?;
+    Ok(())
 }
 
 fn remove_all() {

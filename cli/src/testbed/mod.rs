@@ -39,9 +39,9 @@ pub fn is_root() -> bool {
 
 pub use bed::Bed;
 pub use bulk::BulkError;
-pub use cleanup::{sweep_stale, yield_to_signal};
+pub use cleanup::{send_signal, sweep_stale, yield_to_signal};
 pub use host::{Host, HostSpec, TcpOutcome, UdpOutcome};
 pub use icmp::PingOutcome;
-pub use namespace::Namespace;
+pub use namespace::{Namespace, command_in};
 pub use raw::{Captured, RawSocket};
 pub use service::Service;

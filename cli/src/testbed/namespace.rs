@@ -27,6 +27,20 @@ fn move_to(namespace: RawFd) -> io::Result<()> {
     if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// A command that will run in the namespace of this name, as `ip netns exec` would run it, but with nothing mounted
+/// anew: that fails where the root folder is no mount point.
+///
+/// # Errors
+/// There is no such namespace.
+pub fn command_in(namespace: &str, program: impl AsRef<OsStr>) -> io::Result<Command> {
+    let file = File::open(format!("{DIRECTORY}/{namespace}"))?;
+    let mut command = Command::new(program);
+    // SAFETY: between fork and exec only setns is called, which is a plain system call; the closure owns the file,
+    // which is closed on exec and not before.
+    unsafe { command.pre_exec(move || move_to(file.as_raw_fd())) };
+    Ok(command)
+}
+
 impl Namespace {
     /// Makes a namespace and switches its loopback interface on.
     ///

@@ -7,7 +7,7 @@ use cli::testbed::{Bed, Host, HostSpec};
 use dataplane::counters::Counters;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -147,9 +147,8 @@ impl Program {
         self.child.id()
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let told = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
-        assert!(told.unwrap().success());
+    pub(crate) fn signal(&self, signal: i32) {
+        cli::testbed::send_signal(self.child.id(), signal).unwrap();
     }
 
     /// Waits for its end; how it ended, and what it has written to its standard output.
