@@ -8,7 +8,7 @@ use dataplane::port::xdp::{self, ModeInForce, OpenError, Opened, PortRequest, Xd
 use dataplane::topology::XdpMode;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
