@@ -1,8 +1,10 @@
 //! `bulkhead-perf`: benchmarks of the engine.
 //!
-//! What is measured, and how to read it, is in `engine`; what passes through it is in `workload`. A result means
-//! something only with its command, its machine and its date: `--json` prints the first two.
+//! What is measured, and how to read it, is in `engine`; what passes through it is in `workload`. The tables alone are
+//! measured in `classifier`. A result means something only with its command, its machine and its date: `--json`
+//! prints the first two.
 
+mod classifier;
 mod engine;
 mod random;
 mod report;
@@ -24,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Frames from memory through the engine and back into memory, on one core
     Engine(EngineArguments),
+    /// Headers from memory through the compiled policy, on one core
+    Classifier(crate::classifier::ClassifierArguments),
 }
 
 /// A transport protocol.
@@ -68,16 +72,31 @@ pub(crate) struct EngineArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Engine(arguments) = Arguments::parse().command;
+    match Arguments::parse().command {
+        Command::Engine(arguments) => engine(&arguments),
+        Command::Classifier(arguments) => match crate::classifier::classifier(&arguments) {
+            Ok(text) => print(&text),
+            Err(text) => {
+                eprintln!("bulkhead-perf: {text}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn engine(arguments: &EngineArguments) -> ExitCode {
     if let Some(core) = arguments.core
         && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
     {
         eprintln!("bulkhead-perf: can't run on core {core}");
         return ExitCode::FAILURE;
     }
-    let workload = workload::Workload::new(&arguments);
-    let report = engine::engine(workload, &arguments);
-    let text = if arguments.json { report.json() } else { report.to_string() };
+    let workload = workload::Workload::new(arguments);
+    let report = engine::engine(workload, arguments);
+    print(&if arguments.json { report.json() } else { report.to_string() })
+}
+
+fn print(text: &str) -> ExitCode {
     match writeln!(io::stdout(), "{text}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
