@@ -98,7 +98,7 @@ impl Space {
             return (first, last);
         }
         let kept = random.below(bits);
-        let start = first + (wide(random) % (1 << (bits - kept)) << kept);
+        let start = first + ((wide(random) % (1 << (bits - kept))) << kept);
         (start, start + (1 << kept) - 1)
     }
 
@@ -128,7 +128,7 @@ impl Space {
             Family::V6 => (128, 40),
         };
         let bits = width - length;
-        let start = home + (wide(random) % (1 << (length - home_length)) << bits);
+        let start = home + ((wide(random) % (1 << (length - home_length))) << bits);
         (start, start + (1 << bits) - 1)
     }
 
@@ -149,8 +149,8 @@ fn wide(random: &mut Random) -> u128 {
 fn v4_home(random: &mut Random, so_far: usize) -> u16 {
     match so_far {
         0..200 => 10 << 8 | random.below(256) as u16,
-        200..210 => 172 << 8 | 16 + random.below(16) as u16,
-        210..250 => 100 << 8 | 64 + random.below(64) as u16,
+        200..210 => (172 << 8) | (16 + random.below(16) as u16),
+        210..250 => (100 << 8) | (64 + random.below(64) as u16),
         _ => (20 + random.below(70) as u16) << 8 | random.below(256) as u16,
     }
 }
