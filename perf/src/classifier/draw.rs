@@ -14,9 +14,10 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
-/// How often something is tried that may not be there: an address of one family in a set of two, a header that no
-/// rule matches.
+/// How often an address of one family is tried for in a set that may have none.
 const TRIES: usize = 32;
+/// How often a header that no rule matches is tried for: many sets end with a rule for all.
+const OUTSIDE_TRIES: usize = 4;
 
 /// Draws headers of one policy.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl<'p> Draw<'p> {
         };
         let mut header = || {
             if random.chance(10) {
-                let mut drawn = (0..TRIES).map(|_| anywhere(&mut random));
+                let mut drawn = (0..OUTSIDE_TRIES).map(|_| anywhere(&mut random));
                 if let Some(header) = drawn.find(|header| is_outside(header)) {
                     return header;
                 }

@@ -4,28 +4,27 @@ use super::header::{BLOCK, Headers};
 use super::method::{Answer, Method};
 use super::progress::Progress;
 use classifier::tables::Tables;
+use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Look-ups a second of several runs, in millions.
-#[derive(Clone, Debug)]
-pub(crate) struct Rates(Vec<f64>);
+/// What several runs came to, in millions of look-ups.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rates {
+    /// By second of the clock on the wall.
+    pub(crate) by_wall: Vec<f64>,
+    /// By second that the thread had the core: others that run on it take no part.
+    pub(crate) by_cpu: Vec<f64>,
+}
 
-impl Rates {
-    /// The one in the middle.
-    pub(crate) fn median(&self) -> f64 {
-        median(&self.0)
-    }
+/// The lowest of several values.
+pub(crate) fn lowest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
 
-    /// The slowest run.
-    pub(crate) fn lowest(&self) -> f64 {
-        self.0.iter().copied().fold(f64::INFINITY, f64::min)
-    }
-
-    /// The fastest run.
-    pub(crate) fn highest(&self) -> f64 {
-        self.0.iter().copied().fold(0.0, f64::max)
-    }
+/// The highest of several values.
+pub(crate) fn highest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
 }
 
 /// The one in the middle, of at least one.
@@ -62,17 +61,27 @@ pub(crate) fn rates(
         }
     };
     round();
-    let mut rates = Vec::new();
+    let mut rates = Rates::default();
     for run in 1..=runs {
         progress.say(&format!("run {run} of {runs}"));
-        let start = Instant::now();
+        let (start, start_cpu) = (Instant::now(), cpu_time());
         let mut rounds = 0_u64;
         while start.elapsed() < length {
             round();
             rounds += 1;
         }
-        let looked_up = rounds * headers.len() as u64;
-        rates.push(looked_up as f64 / start.elapsed().as_secs_f64() / 1e6);
+        let (wall, cpu) = (start.elapsed(), cpu_time() - start_cpu);
+        let looked_up = (rounds * headers.len() as u64) as f64 / 1e6;
+        rates.by_wall.push(looked_up / wall.as_secs_f64());
+        rates.by_cpu.push(looked_up / cpu.as_secs_f64());
     }
-    Rates(rates)
+    rates
+}
+
+/// How long this thread has been running.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).expect("a thread's time is not negative");
+    let nanoseconds = u32::try_from(time.tv_nsec).expect("a fraction of a second is below a billion");
+    Duration::new(seconds, nanoseconds)
 }
