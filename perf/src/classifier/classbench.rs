@@ -8,7 +8,8 @@
 //! The rules become a policy of one tier in the order of the file, with default deny. The sets have no actions:
 //! the rules allow and deny in turn, so that order shows. TCP flags are no part of a policy here.
 //!
-//! Nothing but the `classifier` crate is used, so that its tests can take this file in as well.
+//! Nothing but the `classifier` crate is used, so that its tests can take this file in as well; for the same reason
+//! the tests of the reader are elsewhere, in `tests/reader.rs`.
 
 use classifier::addr::{IpRange, Prefix};
 use classifier::policy::{
@@ -143,6 +144,3 @@ fn protocol(text: &str) -> Result<Option<u8>, Fault> {
         (_, mask) => Err(Fault::ProtocolMask(mask)),
     }
 }
-
-#[cfg(test)]
-mod tests;

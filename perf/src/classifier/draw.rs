@@ -2,7 +2,7 @@
 //!
 //! What is drawn "inside" of a rule lies in the rule's ends and service; an earlier rule may match it all the same.
 
-use super::header::{BLOCK, Family, Header, Headers};
+use super::header::{BLOCK, Family, Header, Headers, between, convert};
 use crate::random::Random;
 use classifier::addr::IpRange;
 use classifier::endpoint::ServicePacket;
@@ -53,10 +53,9 @@ impl<'p> Draw<'p> {
     ) -> Headers {
         let mut random = Random::new(seed);
         let blocks = count.div_ceil(BLOCK);
-        let anywhere = |random: &mut Random| Header {
-            source: random.next() as u32,
-            destination: random.next() as u32,
-            packet: service(random, Service::ANY, Family::V4),
+        let anywhere = |random: &mut Random| {
+            let packet = service(random, Service::ANY, Family::V4);
+            between(random.next() as u32, random.next() as u32, packet)
         };
         let mut header = || {
             if random.chance(10) {
@@ -108,14 +107,14 @@ impl<'p> Draw<'p> {
         }
         let port = random.pick(self.policy.rules()).services[0];
         let source = self.anywhere(random, family);
-        Header { source, destination: self.anywhere(random, family), packet: service(random, port, family) }
+        between(source, self.anywhere(random, family), service(random, port, family))
     }
 
     fn inside(&self, random: &mut Random, rule: &Rule, family: Family) -> Option<Header<IpAddr>> {
         let source = self.one_of(random, &rule.from, family)?;
         let destination = self.one_of(random, &rule.to, family)?;
         let asked = *random.pick(&rule.services);
-        Some(Header { source, destination, packet: service(random, asked, family) })
+        Some(between(source, destination, service(random, asked, family)))
     }
 
     fn one_of(&self, random: &mut Random, set: &EndpointSet, family: Family) -> Option<IpAddr> {
@@ -196,17 +195,15 @@ fn service(random: &mut Random, asked: Service, family: Family) -> ServicePacket
 }
 
 fn v4(header: &Header<IpAddr>) -> Header<u32> {
-    let address = |address| match address {
+    convert(header, |address| match address {
         IpAddr::V4(address) => u32::from(address),
         IpAddr::V6(_) => unreachable!("an address of IPv4 was drawn"),
-    };
-    Header { source: address(header.source), destination: address(header.destination), packet: header.packet }
+    })
 }
 
 fn v6(header: &Header<IpAddr>) -> Header<u128> {
-    let address = |address| match address {
+    convert(header, |address| match address {
         IpAddr::V6(address) => u128::from(address),
         IpAddr::V4(_) => unreachable!("an address of IPv6 was drawn"),
-    };
-    Header { source: address(header.source), destination: address(header.destination), packet: header.packet }
+    })
 }

@@ -92,9 +92,9 @@ fn header_record(header: &Header<u32>, answer: Answer) -> [u8; 20] {
     let mut record = [0; 20];
     record[0..4].copy_from_slice(&header.source.to_le_bytes());
     record[4..8].copy_from_slice(&header.destination.to_le_bytes());
-    record[8..10].copy_from_slice(&header.packet.source_port.to_le_bytes());
-    record[10..12].copy_from_slice(&header.packet.destination_port.to_le_bytes());
-    record[12] = header.packet.protocol;
+    record[8..10].copy_from_slice(&header.source_port.to_le_bytes());
+    record[10..12].copy_from_slice(&header.destination_port.to_le_bytes());
+    record[12] = header.protocol;
     record[16..20].copy_from_slice(&answer.number().to_le_bytes());
     record
 }

@@ -4,9 +4,8 @@ use classifier::addr::{Mac, PortId, VlanKey};
 use classifier::endpoint::{Endpoint, ServicePacket};
 use std::net::IpAddr;
 
-/// Headers that are looked up together. A batch of the engine is as small (perf measured 32 best of 32 to 256),
-/// and the lanes of a batch are taken family by family.
-pub(crate) const BLOCK: usize = 32;
+/// Headers that are looked up together: a batch of the engine, whose lanes are taken family by family.
+pub(crate) const BLOCK: usize = 64;
 /// Where sources are: a station and a VLAN of which no generated policy speaks.
 pub(crate) const SOURCE_MAC: Mac = Mac([0x02, 0, 0, 0, 0, 0x0a]);
 
@@ -27,17 +26,39 @@ pub(crate) struct Header<A> {
     pub(crate) source: A,
     /// Destination address.
     pub(crate) destination: A,
-    /// Protocol and ports.
-    pub(crate) packet: ServicePacket,
+    /// Source port.
+    pub(crate) source_port: u16,
+    /// Destination port, or ICMP type and code.
+    pub(crate) destination_port: u16,
+    /// IP protocol.
+    pub(crate) protocol: u8,
 }
 
-impl<A: Copy + Into<IpAddr>> Header<A> {
-    /// The ends as the reference wants them: a routed destination has no MAC.
-    pub(crate) fn ends(&self) -> (Endpoint, Endpoint) {
-        let source = Endpoint { vlan: Some(ingress()), mac: Some(SOURCE_MAC), address: self.source.into() };
-        let destination = Endpoint { vlan: Some(egress()), mac: None, address: self.destination.into() };
-        (source, destination)
+/// A header between two addresses.
+pub(crate) fn between<A>(source: A, destination: A, packet: ServicePacket) -> Header<A> {
+    let ServicePacket { protocol, source_port, destination_port } = packet;
+    Header { source, destination, source_port, destination_port, protocol }
+}
+
+/// The ends as the reference wants them: a routed destination has no MAC.
+pub(crate) fn ends(header: &Header<IpAddr>) -> (Endpoint, Endpoint) {
+    let source = Endpoint { vlan: Some(ingress()), mac: Some(SOURCE_MAC), address: header.source };
+    let destination = Endpoint { vlan: Some(egress()), mac: None, address: header.destination };
+    (source, destination)
+}
+
+/// What the header asks for.
+pub(crate) fn packet<A>(header: &Header<A>) -> ServicePacket {
+    ServicePacket {
+        protocol: header.protocol,
+        source_port: header.source_port,
+        destination_port: header.destination_port,
     }
+}
+
+/// The same header with addresses of another type.
+pub(crate) fn convert<A: Copy, B>(header: &Header<A>, convert: impl Fn(A) -> B) -> Header<B> {
+    between(convert(header.source), convert(header.destination), packet(header))
 }
 
 /// The family of a block.
@@ -91,14 +112,8 @@ impl Headers {
         let before = self.order[..block].iter().filter(|other| **other == family).count();
         let at = before * BLOCK + lane;
         match family {
-            Family::V4 => self.v4[at].map(|address| IpAddr::V4(address.into())),
-            Family::V6 => self.v6[at].map(|address| IpAddr::V6(address.into())),
+            Family::V4 => convert(&self.v4[at], |address| IpAddr::V4(address.into())),
+            Family::V6 => convert(&self.v6[at], |address| IpAddr::V6(address.into())),
         }
-    }
-}
-
-impl<A: Copy> Header<A> {
-    fn map<B>(&self, convert: impl Fn(A) -> B) -> Header<B> {
-        Header { source: convert(self.source), destination: convert(self.destination), packet: self.packet }
     }
 }

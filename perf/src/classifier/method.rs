@@ -58,9 +58,8 @@ impl Method {
                 for (header, answer) in headers.iter().zip(answers) {
                     let from = tables.source_class_v4(ingress(), SOURCE_MAC, header.source);
                     let to = tables.destination_class_v4(egress(), None, header.destination);
-                    let packet = header.packet;
                     *answer = tables
-                        .judge(from, to, packet.protocol, packet.source_port, packet.destination_port)
+                        .judge(from, to, header.protocol, header.source_port, header.destination_port)
                         .into();
                 }
             }
@@ -74,9 +73,8 @@ impl Method {
                 for (header, answer) in headers.iter().zip(answers) {
                     let from = tables.source_class_v6(ingress(), SOURCE_MAC, header.source);
                     let to = tables.destination_class_v6(egress(), None, header.destination);
-                    let packet = header.packet;
                     *answer = tables
-                        .judge(from, to, packet.protocol, packet.source_port, packet.destination_port)
+                        .judge(from, to, header.protocol, header.source_port, header.destination_port)
                         .into();
                 }
             }

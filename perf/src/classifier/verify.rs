@@ -1,6 +1,6 @@
 //! Holds answers against the linear scan that defines them.
 
-use super::header::Headers;
+use super::header::{Headers, ends, packet};
 use super::method::Answer;
 use super::progress::Progress;
 use crate::random::Random;
@@ -39,8 +39,8 @@ pub(crate) fn verify(
         }
         let at = random.below(headers.len() as u32) as usize;
         let header = headers.get(at);
-        let (source, destination) = header.ends();
-        let expected = Answer::from(reference.judge(&source, &destination, header.packet));
+        let (source, destination) = ends(&header);
+        let expected = Answer::from(reference.judge(&source, &destination, packet(&header)));
         if answers[at] != expected {
             return Err(format!(
                 "header {at}, {header:?}: the tables say {:?}, the reference {expected:?}",

@@ -1,9 +1,15 @@
 //! The reader of filter sets.
 
-use super::*;
+use super::super::classbench::{Fault, policy};
+use classifier::addr::IpRange;
+use classifier::policy::{Action, DefaultAction, EndpointSet, Member, PortRange, Selector, Service};
 
 const TWO: &str = "@176.19.181.33/32\t90.145.0.0/16\t0 : 65535\t1550 : 1560\t0x06/0xFF\t0x0000/0x0200\t\n\
                    @0.0.0.0/0\t10.0.0.0/8\t53 : 53\t0 : 65535\t0x00/0x00\t0x0000/0x0000\t\n";
+
+fn invalid(field: &'static str, text: &str) -> Fault {
+    Fault::Invalid { field, text: text.to_owned() }
+}
 
 fn fault(line: &str) -> Fault {
     let error = policy(&format!("{TWO}\n{line}\n")).expect_err("the line is no rule");
