@@ -1,7 +1,7 @@
 //! How many look-ups a core does in a second.
 
-use super::header::{BLOCK, Headers};
-use super::method::{Answer, Method};
+use super::header::Headers;
+use super::method::{Answer, Found, Method};
 use super::progress::Progress;
 use classifier::tables::Tables;
 use rustix::time::{ClockId, clock_gettime};
@@ -36,9 +36,11 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 
 /// All answers, in the order of the headers.
 pub(crate) fn answers(tables: &Tables, headers: &Headers, method: Method) -> Vec<Answer> {
-    let mut answers = vec![Answer::DEFAULT; headers.len()];
-    for (block, answers) in headers.blocks().zip(answers.chunks_exact_mut(BLOCK)) {
-        method.look_up(tables, block, answers);
+    let mut answers = Vec::with_capacity(headers.len());
+    let mut found = Found::default();
+    for block in headers.blocks() {
+        method.look_up(tables, block, &mut found);
+        answers.extend(method.answers(&found));
     }
     answers
 }
@@ -53,11 +55,11 @@ pub(crate) fn rates(
     length: Duration,
     progress: &Progress,
 ) -> Rates {
-    let mut answers = [Answer::DEFAULT; BLOCK];
+    let mut found = Found::default();
     let mut round = || {
         for block in headers.blocks() {
-            method.look_up(tables, block, &mut answers);
-            black_box(&answers);
+            method.look_up(tables, block, &mut found);
+            black_box(&found);
         }
     };
     round();
@@ -79,7 +81,7 @@ pub(crate) fn rates(
 }
 
 /// How long this thread has been running.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).expect("a thread's time is not negative");
     let nanoseconds = u32::try_from(time.tv_nsec).expect("a fraction of a second is below a billion");

@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) method: &'static str,
     /// How long the compilation took.
     pub(crate) compile_s: f64,
+    /// The same, of time that the thread had the core.
+    pub(crate) compile_cpu_s: f64,
     /// Memory of the tables, the policy itself left out.
     pub(crate) table_mb: f64,
     /// Microseconds for a member more or less in a segment; null where nothing but a compilation does it.
