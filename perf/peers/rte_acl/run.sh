@@ -60,6 +60,8 @@ fi
 say "building"
 make -s -C "$here" >&2
 (cd "$root" && cargo build --quiet --release --locked -p bulkhead-perf)
+# Now, and not at the end: someone may go on working meanwhile.
+version=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
 ours=${CARGO_TARGET_DIR:-$root/target}/release/bulkhead-perf
 theirs=$here/build/rte_acl
 
@@ -138,7 +140,7 @@ done
 		"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(uname -r)" "$core" \
 		"$(cut -d ' ' -f 1 /proc/loadavg)"
 	printf 'Ours: %s. Theirs: DPDK %s, %s pages.\n\n' \
-		"$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)" \
+		"$version" \
 		"$(pkg-config --modversion libdpdk)" "$page_size"
 	printf 'Rates are medians of %s rounds in turn, by CPU time, one core, 1,048,576 headers, of which rte_acl' "$rounds"
 	printf ' agreed with us on each.\nrte_acl is quoted with its best method, burst and build.\n\n'
