@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClassifierArguments {
     /// A ClassBench filter set to measure; left out: a policy of segments is generated
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["segments", "prefixes", "rules", "v6", "profiles"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["segments", "prefixes", "rules", "v6", "profiles", "any"])]
     pub(crate) classbench: Option<PathBuf>,
     /// Segments, groups of segments included
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..=60_000))]
@@ -27,6 +27,9 @@ pub(crate) struct ClassifierArguments {
     /// 20 pairs
     #[arg(long)]
     pub(crate) profiles: Option<u32>,
+    /// Rules with `any` on a side: denials of all to all, and services for all, in turn
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100))]
+    pub(crate) any: u32,
     /// How to look up
     #[arg(long, value_enum, default_value_t = Method::Scalar)]
     pub(crate) method: Method,
@@ -72,6 +75,7 @@ impl ClassifierArguments {
             percent_v6: (self.v6 * 100.0).round() as u32,
             // Four rules a pair.
             profiles: self.profiles.unwrap_or(self.rules.div_ceil(80)),
+            any: self.any,
         }
     }
 }

@@ -51,6 +51,7 @@ struct Subject {
     percent_v6: u32,
     segment_pairs: Option<u32>,
     profiles: Option<u32>,
+    any_rules: Option<u32>,
 }
 
 /// Runs the benchmark; the line or text to print.
@@ -106,6 +107,7 @@ pub(crate) fn classifier(arguments: &ClassifierArguments) -> Result<String, Stri
         percent_v6: subject.percent_v6,
         segment_pairs: subject.segment_pairs,
         profiles: subject.profiles,
+        any_rules: subject.any_rules,
         classes: statistics.classes,
         pairs: statistics.pairs,
         seed: arguments.seed,
@@ -139,7 +141,7 @@ fn read(file: &Path) -> Result<Subject, String> {
     }
     let name = file.file_name().map_or_else(|| file.display().to_string(), |n| n.display().to_string());
     let policy = Arc::new(policy);
-    Ok(Subject { name, policy, percent_v6: 0, segment_pairs: None, profiles: None })
+    Ok(Subject { name, policy, percent_v6: 0, segment_pairs: None, profiles: None, any_rules: None })
 }
 
 fn generate(arguments: &ClassifierArguments, progress: &Progress) -> Subject {
@@ -152,6 +154,7 @@ fn generate(arguments: &ClassifierArguments, progress: &Progress) -> Subject {
         percent_v6: shape.percent_v6,
         segment_pairs: Some(generated.pairs),
         profiles: Some(shape.profiles),
+        any_rules: Some(shape.any),
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Report {
     pub(crate) segment_pairs: Option<u32>,
     /// Lists of services that these have in common; null for a filter set.
     pub(crate) profiles: Option<u32>,
+    /// Rules with `any` on a side; null for a filter set.
+    pub(crate) any_rules: Option<u32>,
     /// Kinds of endpoints that the tables tell apart.
     pub(crate) classes: usize,
     /// Pairs of these with a cell of their own.

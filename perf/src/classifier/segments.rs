@@ -2,9 +2,9 @@
 //! three tiers. All of it follows from the shape and the seed.
 //!
 //! ```text
-//!   guard         denies for all, denies between pairs                 about 1 rule in 100
-//!   platform      passes, services for all, allowances between pairs   about 4
-//!   application   allowances and denials between pairs                 the rest
+//!   guard         denials between pairs, and of all to all              about 1 rule in 100
+//!   platform      passes and allowances between pairs, services for all about 4
+//!   application   allowances and denials between pairs                  the rest
 //! ```
 //!
 //! A pair has one to seven rules, four on average, each with a port or a range of ports of TCP or UDP. What a pair
@@ -51,6 +51,8 @@ pub(crate) struct Shape {
     pub(crate) percent_v6: u32,
     /// Lists of services that pairs have in common; zero: none.
     pub(crate) profiles: u32,
+    /// Rules with `any` on a side, or on both; no more than there are rules.
+    pub(crate) any: u32,
 }
 
 /// A policy and what is known of it.
@@ -161,15 +163,17 @@ impl Writer {
 
 /// Writes all rules; how many pairs they are for.
 fn rules(writer: &mut Writer, shape: Shape, ends: &Ends, random: &mut Random) -> u32 {
-    // Rules for all are few, and none in a policy of a handful of rules.
-    if shape.rules >= 1_000 {
-        for (protocol, first, last) in GUARDED {
+    for number in 0..shape.any {
+        // Denials of all to all and services for all take turns.
+        let nth = number as usize / 2;
+        if number % 2 == 0 {
+            let (protocol, first, last) =
+                GUARDED.get(nth).copied().unwrap_or_else(|| (TCP, 1 + nth as u16, 1 + nth as u16));
             let service = on(protocol, PortRange { first, last });
             writer.rule(GUARD, EndpointSet::Any, EndpointSet::Any, service, Action::Deny);
-        }
-        for port in [53, 123, 514, 6_514] {
+        } else {
             let to = the(SegmentId(random.below(ends.leaves)));
-            let service = on(UDP, PortRange::single(port));
+            let service = on(UDP, PortRange::single(*random.pick(&WELL_KNOWN)));
             writer.rule(PLATFORM, EndpointSet::Any, to, service, Action::Allow);
         }
     }

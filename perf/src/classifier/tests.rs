@@ -15,7 +15,8 @@ use classifier::tables::Tables;
 use std::sync::Arc;
 use std::time::Duration;
 
-const SHAPE: Shape = Shape { segments: 200, prefixes: 2_000, rules: 5_000, percent_v6: 0, profiles: 60 };
+const SHAPE: Shape =
+    Shape { segments: 200, prefixes: 2_000, rules: 5_000, percent_v6: 0, profiles: 60, any: 0 };
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn ranges(policy: &Policy) -> Vec<Vec<IpRange>> {
@@ -43,9 +44,9 @@ fn a_policy_has_as_many_segments_prefixes_and_rules_as_were_asked_for() {
         Shape { profiles: 0, ..SHAPE },
         Shape { percent_v6: 50, ..SHAPE },
         Shape { percent_v6: 100, ..SHAPE },
-        Shape { segments: 2, prefixes: 2, rules: 1, percent_v6: 0, profiles: 0 },
-        Shape { segments: 2, prefixes: 50, rules: 3_000, percent_v6: 10, profiles: 1 },
-        Shape { segments: 41, prefixes: 400, rules: 999, percent_v6: 0, profiles: 10 },
+        Shape { segments: 2, prefixes: 2, rules: 1, percent_v6: 0, profiles: 0, any: 0 },
+        Shape { segments: 2, prefixes: 50, rules: 3_000, percent_v6: 10, profiles: 1, any: 20 },
+        Shape { segments: 41, prefixes: 400, rules: 999, percent_v6: 0, profiles: 10, any: 3 },
     ];
     for (seed, shape) in (1..).zip(shapes) {
         let policy = generate(shape, seed).policy;
@@ -73,7 +74,11 @@ fn a_policy_has_overlaps_groups_tiers_and_four_rules_a_pair() {
     for action in [Action::Allow, Action::Deny, Action::Reject, Action::Pass] {
         assert!(policy.rules().iter().any(|rule| rule.action == action), "{action:?}");
     }
-    assert!(policy.rules().iter().any(|rule| rule.from == EndpointSet::Any));
+    for any in [0, 9] {
+        let policy = generate(Shape { any, ..SHAPE }, 1).policy;
+        let count = policy.rules().iter().filter(|rule| rule.from == EndpointSet::Any).count();
+        assert_eq!(count, any as usize);
+    }
 
     let mut all: Vec<IpRange> = ranges(&policy).concat();
     all.sort_unstable();
@@ -105,7 +110,7 @@ fn share_decided(answers: &[Answer]) -> usize {
 
 #[test]
 fn half_of_the_headers_over_segments_are_inside_of_rules_and_all_answers_hold() {
-    let policy = generate(Shape { percent_v6: 50, ..SHAPE }, 5).policy;
+    let policy = generate(Shape { percent_v6: 50, any: 8, ..SHAPE }, 5).policy;
     let headers = Draw::new(&policy).over_segments(4_096, 50, 6);
     assert_eq!(headers, Draw::new(&policy).over_segments(4_096, 50, 6), "the same seed, the same headers");
     assert_eq!(headers.len(), 4_096);
