@@ -3,13 +3,13 @@
 //! The sets are not part of the project. Where they are missing the test says so and does nothing.
 
 mod random;
+// The benchmarks read the same sets; a file can be shared where a dependency would go round in a circle.
+#[path = "../../perf/src/classifier/classbench.rs"]
+mod reader;
 
-use classifier::addr::{IpRange, Mac, PortId, Prefix, VlanKey};
+use classifier::addr::{IpRange, Mac, PortId, VlanKey};
 use classifier::endpoint::{Endpoint, ServicePacket};
-use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
-    Selector, Service, TierId,
-};
+use classifier::policy::{EndpointSet, Member, Policy, PortRange, Selector};
 use classifier::reference::Reference;
 use classifier::tables::Tables;
 use random::{NOW, Random};
@@ -18,51 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-fn set(prefix: &str) -> EndpointSet {
-    let prefix: Prefix = prefix.parse().expect("a prefix");
-    if prefix.length() == 0 {
-        return EndpointSet::Any;
-    }
-    EndpointSet::OneOf(vec![Member::Selector(Selector {
-        addresses: vec![IpRange::from(prefix)],
-        ..Selector::default()
-    })])
-}
-
-fn ports(text: &str) -> PortRange {
-    let (first, last) = text.split_once(':').expect("a range of ports");
-    let port = |text: &str| text.trim().parse().expect("a port");
-    PortRange { first: port(first), last: port(last) }
-}
-
-/// The actions are made up, since the sets have none: they take turns.
-fn rule(at: usize, line: &str) -> Rule {
-    let mut fields = line.trim_start_matches('@').split('\t');
-    let mut field = || fields.next().expect("a field");
-    let (from, to) = (set(field()), set(field()));
-    let (source, destination) = (ports(field()), ports(field()));
-    let (number, mask) = field().split_once('/').expect("protocol and mask");
-    let hex = |text: &str| u8::from_str_radix(text.trim_start_matches("0x"), 16).expect("hexadecimal");
-    let protocol = (hex(mask) != 0).then(|| hex(number));
-    Rule {
-        id: format!("r{at}"),
-        tier: TierId(0),
-        from,
-        to,
-        services: vec![Service { protocol, source, destination }],
-        action: if at.is_multiple_of(2) { Action::Allow } else { Action::Deny },
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
-}
-
 fn load(name: &str) -> Option<Policy> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let path = root.join("../../shared/classbench").join(name);
@@ -70,11 +25,7 @@ fn load(name: &str) -> Option<Policy> {
         println!("skipped: there is no {}", path.display());
         return None;
     };
-    let mut builder = PolicyBuilder::new(vec!["default".into()], DefaultAction::Deny, Mode::Enforce);
-    for (at, line) in text.lines().enumerate() {
-        builder.rule(rule(at, line));
-    }
-    Some(builder.build().expect("the set is a valid policy"))
+    Some(reader::policy(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
 fn inside(random: &mut Random, set: &EndpointSet) -> Endpoint {

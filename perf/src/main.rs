@@ -1,8 +1,10 @@
 //! `bulkhead-perf`: benchmarks of the engine.
 //!
-//! What is measured, and how to read it, is in `engine`; what passes through it is in `workload`. A result means
-//! something only with its command, its machine and its date: `--json` prints the first two.
+//! What is measured, and how to read it, is in `engine`; what passes through it is in `workload`. The tables alone are
+//! measured in `classifier`. A result means something only with its command, its machine and its date: `--json`
+//! prints the first two.
 
+mod classifier;
 mod cycles;
 mod engine;
 mod random;
@@ -27,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Frames from memory through the engine and back into memory, on one core
     Engine(EngineArguments),
+    /// Headers from memory through the compiled policy, on one core
+    Classifier(crate::classifier::ClassifierArguments),
 }
 
 /// A transport protocol.
@@ -92,15 +96,15 @@ pub(crate) struct EngineArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Engine(mut arguments) = Arguments::parse().command;
-    match run(&mut arguments) {
-        Ok(report) => {
-            let text = if arguments.json { report.json() } else { report.to_string() };
-            match writeln!(io::stdout(), "{text}") {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
-            }
+    let report = match Arguments::parse().command {
+        Command::Engine(mut arguments) => engine(&mut arguments),
+        Command::Classifier(arguments) => {
+            crate::classifier::classifier(&arguments).map_err(|text| text.to_string().into())
         }
+    };
+    match report.map(|text| writeln!(io::stdout(), "{text}")) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(_)) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bulkhead-perf: {error}");
             ExitCode::FAILURE
@@ -108,7 +112,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &mut EngineArguments) -> Result<report::Report, Box<dyn Error>> {
+fn engine(arguments: &mut EngineArguments) -> Result<String, Box<dyn Error>> {
     // Interrupts and whoever else is at home tend to be on the first core.
     let last = || core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id));
     arguments.core = arguments.core.or_else(last);
@@ -117,5 +121,6 @@ fn run(arguments: &mut EngineArguments) -> Result<report::Report, Box<dyn Error>
     {
         return Err(format!("can't run on core {core}").into());
     }
-    Ok(engine::engine(&workload::Workload::new(arguments), arguments)?)
+    let report = engine::engine(&workload::Workload::new(arguments), arguments)?;
+    Ok(if arguments.json { report.json() } else { report.to_string() })
 }
