@@ -1,21 +1,12 @@
 //! The demo as a user has it: the program, run as root.
 
+mod root;
+
+use root::may_run;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-fn may_run() -> bool {
-    let root = cli::testbed::is_root();
-    assert!(
-        root || std::env::var_os("CI").is_none(),
-        "in CI these tests must not be skipped: run them as root"
-    );
-    if !root {
-        eprintln!("skipped: the demo needs root");
-    }
-    root
-}
 
 fn demo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));

@@ -1,10 +1,12 @@
 //! `bulkhead run` as its operator has it: signals, reloads, and what is left when it ends.
 
 mod live;
+mod root;
 
 use cli::testbed::{Bed, Host, PingOutcome, TcpOutcome};
 use dataplane::port::xdp::offload;
-use live::{BRIEFLY, GatewayFile, Program, SOON, host, link, may_run, wait_until};
+use live::{BRIEFLY, GatewayFile, Program, SOON, host, link, wait_until};
+use root::may_run;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;

@@ -1,13 +1,15 @@
 //! Real hosts, a real gateway: what passes, what does not, and that the books balance.
 
 mod live;
+mod root;
 
 use classifier::reason::DropReason;
 use classifier::wire::Packet;
 use cli::testbed::{Bed, Host, HostSpec, PingOutcome, RawSocket, TcpOutcome, UdpOutcome};
 use dataplane::counters::Counters;
 use dataplane::port::xdp::ModeInForce;
-use live::{BRIEFLY, SOON, host, may_run, start, stop};
+use live::{BRIEFLY, SOON, host, start, stop};
+use root::may_run;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,10 @@
 //! The test bed itself: what a switch with VLANs does, without a gateway.
 
+mod root;
+
 use classifier::addr::Mac;
 use cli::testbed::{Bed, HostSpec, PingOutcome, TcpOutcome, UdpOutcome};
+use root::may_run;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -10,20 +13,6 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(2);
 const BRIEFLY: Duration = Duration::from_millis(300);
-
-/// Whether this process may make namespaces; where it may not, and nobody said that it must, tests are skipped.
-fn may_run() -> bool {
-    // The directory can only be written to by root.
-    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    assert!(
-        root || std::env::var_os("CI").is_none(),
-        "in CI these tests must not be skipped: run them as root"
-    );
-    if !root {
-        eprintln!("skipped: network namespaces need root");
-    }
-    root
-}
 
 fn spec(vlan: Option<u16>, addresses: &[&str]) -> HostSpec {
     let addresses = addresses.iter().map(|a| a.parse().expect("a prefix")).collect();

@@ -1,11 +1,14 @@
 //! AF_XDP ports on veth pairs, by the trait that the engine uses.
 #![allow(unsafe_code)] // For poll(2), which has no safe form in the standard library.
 
+mod root;
+
 use cli::testbed::{Bed, RawSocket};
 use dataplane::arena::{Arena, FramePool};
 use dataplane::port::Port;
 use dataplane::port::xdp::{self, ModeInForce, OpenError, Opened, PortRequest, XdpPort, offload};
 use dataplane::topology::XdpMode;
+use root::may_run;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::process::Stdio;
@@ -16,19 +19,6 @@ const FRAMES: u32 = 10_000;
 const SOON: Duration = Duration::from_secs(5);
 /// Set for the process that holds a port until it is killed: the interface.
 const CHILD: &str = "BULKHEAD_TEST_HOLD_PORT";
-
-/// Whether this process may make namespaces; where it may not, and nobody said that it must, tests are skipped.
-fn may_run() -> bool {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    assert!(
-        root || std::env::var_os("CI").is_none(),
-        "in CI these tests must not be skipped: run them as root"
-    );
-    if !root {
-        eprintln!("skipped: AF_XDP needs root");
-    }
-    root
-}
 
 fn request(interface: &str, mode: XdpMode) -> PortRequest {
     PortRequest { interface: interface.to_owned(), queues: 1, mode }

@@ -16,19 +16,6 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// For what must not happen: shorter than the second after which a SYN is sent again.
 pub(crate) const BRIEFLY: Duration = Duration::from_millis(600);
 
-/// Whether this process may make namespaces; where it may not, and nobody said that it must, tests are skipped.
-pub(crate) fn may_run() -> bool {
-    let root = cli::testbed::is_root();
-    assert!(
-        root || std::env::var_os("CI").is_none(),
-        "in CI these tests must not be skipped: run them as root"
-    );
-    if !root {
-        eprintln!("skipped: live tests need root");
-    }
-    root
-}
-
 /// A file with a gateway's configuration, removed at the end.
 pub(crate) struct GatewayFile(PathBuf);
 
