@@ -56,10 +56,14 @@ fn segments(
     let mut random = Random(42);
     let mut builder = PolicyBuilder::new(vec!["default".into()], DefaultAction::Deny, Mode::Enforce);
     let mut members: Vec<Vec<IpRange>> = vec![Vec::new(); segments];
-    let nets: Vec<u32> = (0..(prefixes / 160).max(16)).map(|_| (random.word() as u32) << 16).collect();
+    // A /16 holds up to 200 /24s; one prefix in fifty overlaps whatever is there.
+    let nets: Vec<u32> = (0..prefixes.div_ceil(200)).map(|_| (random.word() as u32) << 16).collect();
     for n in 0..prefixes {
-        let length = [24, 24, 24, 25, 26, 27, 28, 32, 23, 22][random.below(10)];
-        let address = nets[random.below(nets.len())] | random.word() as u32 & 0xffff;
+        let slot = (nets[n / 200] | ((n % 200) as u32) << 8) | random.word() as u32 & 0xff;
+        let (address, length) = match random.below(50) {
+            0 => (nets[random.below(nets.len())] | random.word() as u32 & 0xffff, [26, 28, 32][random.below(3)]),
+            _ => (slot, [24, 24, 24, 25, 26, 27, 28, 32][random.below(8)]),
+        };
         let range = if v6 {
             let address = 0x2001u128 << 112 | u128::from(address) << 64 | u128::from(random.word());
             let length = [64, 64, 64, 64, 56, 128, 48][random.below(7)];

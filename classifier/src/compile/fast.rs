@@ -143,9 +143,16 @@ fn table(
     let mut buckets = vec![Bucket { rests: [0; 16], cells: [0; 16] }; count];
     for (at, bucket) in (0u32..).zip(&mut buckets) {
         bucket.rests = [unused(at); 16];
+        bucket.rests[Bucket::PAIRS] = 0;
+        bucket.cells[Bucket::PAIRS] = matrix[0].0 as u16;
     }
     let mut upper = wide.then(|| vec![[0u16; 16]; count]);
-    let mut bases = vec![0; count * 16];
+    if let Some(upper) = &mut upper {
+        for upper in upper {
+            upper[Bucket::PAIRS] = (matrix[0].0 >> 16) as u16;
+        }
+    }
+    let mut bases = vec![matrix[0].1; count * 16];
     let mut filled = vec![0u8; count];
     let (mut spilled, mut spilled_cells) = (Vec::new(), Vec::new());
     for (word, (cell, base)) in narrow {
@@ -153,7 +160,7 @@ fn table(
         let index = hash.bucket(mixed) as usize;
         let slot = usize::from(filled[index]);
         if slot == Bucket::PAIRS {
-            buckets[index].cells[Bucket::PAIRS] = Bucket::SPILLED;
+            buckets[index].rests[Bucket::PAIRS] = Bucket::SPILLED;
             spilled.push((u64::from(*word), spilled_cells.len() as u32));
             spilled_cells.push(*cell);
             bases.push(*base);
@@ -177,6 +184,7 @@ fn table(
         is_hashed: !narrow.is_empty(),
         coarse_from: Vec::new(),
         coarse_to: Vec::new(),
+        has_matrix: u32::from(matrix.len() > 1),
         width: if matrix.len() == 1 { 0 } else { columns as u32 },
         matrix: matrix.iter().map(|(cell, _)| *cell as u16).collect(),
         matrix_upper: wide.then(|| matrix.iter().map(|(cell, _)| (*cell >> 16) as u16).collect()),

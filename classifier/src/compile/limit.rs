@@ -30,7 +30,7 @@ impl Default for Limits {
             classes: 1 << 20,
             places: 1 << 22,
             pairs: 1 << 24,
-            spread_of_choice: 1 << 20,
+            spread_of_choice: 1 << 22,
             folded: 1 << 21,
             boundaries: 1 << 26,
         }

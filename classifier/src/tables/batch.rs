@@ -7,6 +7,7 @@
 //! Each stage asks for the memory that the next one reads. No branch of a stage hangs on a packet, but for those
 //! that policies of an unusual shape take.
 
+use super::cells::Cells;
 use super::fast::{Answer, Fast, code_of};
 use super::group::Grouped;
 use super::lanes::dispatch::{Job, dispatch};
@@ -143,6 +144,23 @@ impl<A: Addressed> Job for Batch<'_, A> {
     }
 }
 
+/// Looks pairs up in their buckets; a bit for each that needs a second look.
+#[inline(always)]
+fn in_buckets<L: Lanes, const WIDE: bool>(
+    cells: &Cells,
+    hashes: &[u32],
+    cell_of: &mut [u32; STAGE],
+    places: &mut [u32; STAGE],
+) -> u32 {
+    let mut unsure = 0;
+    for (at, ((hash, cell_of), place)) in hashes.iter().zip(cell_of).zip(places).enumerate() {
+        let (cell, is_unsure) = cells.in_bucket::<L, WIDE>(*hash);
+        (*cell_of, *place) = (cell.cell, cell.place);
+        unsure |= is_unsure << at;
+    }
+    unsure
+}
+
 #[inline(always)]
 fn answer<L: Lanes, A>(
     fast: &Fast,
@@ -154,6 +172,7 @@ fn answer<L: Lanes, A>(
     let cells = &fast.cells;
     let [sources, destinations] = states;
     let mut places = [0; STAGE];
+    let mut cell_of = [0; STAGE];
     for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()).take(count) {
         *source = u32::from(fast.from[*source as usize]);
         *destination = u32::from(fast.to[*destination as usize]);
@@ -166,9 +185,17 @@ fn answer<L: Lanes, A>(
         for hash in &hashes[..count] {
             L::prefetch(cells.buckets.get(cells.hash.bucket(*hash)));
         }
-        for (at, hash) in hashes[..count].iter().enumerate() {
-            let cell = cells.get::<L>(sources[at], destinations[at], *hash);
-            (sources[at], places[at]) = (cell.cell, cell.place);
+        let unsure = if cells.upper.is_some() {
+            in_buckets::<L, true>(cells, &hashes[..count], &mut cell_of, &mut places)
+        } else {
+            in_buckets::<L, false>(cells, &hashes[..count], &mut cell_of, &mut places)
+        };
+        let mut rest = unsure;
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize & (STAGE - 1);
+            rest &= rest - 1;
+            let cell = cells.elsewhere(sources[at], destinations[at]);
+            (cell_of[at], places[at]) = (cell.cell, cell.place);
         }
     } else {
         for at in 0..count {
@@ -177,17 +204,17 @@ fn answer<L: Lanes, A>(
         }
         for at in 0..count {
             let cell = cells.of_matrix(destinations[at]);
-            (sources[at], places[at]) = (cell.cell, cell.place);
+            (cell_of[at], places[at]) = (cell.cell, cell.place);
         }
     }
     match &fast.ports {
         Ports::Lines(lines) => {
-            for cell in &sources[..count] {
+            for cell in &cell_of[..count] {
                 L::prefetch(lines.lines.get(*cell));
             }
             for (at, query) in queries.iter().enumerate() {
                 let class = lines.protocols[usize::from(query.protocol)];
-                let line = lines.lines.get(sources[at]);
+                let line = lines.lines.get(cell_of[at]);
                 let run = line.run::<L>(class, query.destination_port);
                 let value = line.values[run as usize & 15];
                 answers[at] = if class > 7 || value == RunValue::ELSEWHERE.0 {
@@ -200,11 +227,11 @@ fn answer<L: Lanes, A>(
         Ports::Rows(rows) => {
             for (at, query) in queries.iter().enumerate() {
                 let service = rows.services[rows.index(query.packet()) as usize];
-                sources[at] = sources[at] * rows.width + u32::from(service);
-                L::prefetch(&rows.rows[sources[at] as usize]);
+                cell_of[at] = cell_of[at] * rows.width + u32::from(service);
+                L::prefetch(&rows.rows[cell_of[at] as usize]);
             }
             for (at, answer) in answers.iter_mut().enumerate().take(count) {
-                let outcome = rows.rows[sources[at] as usize];
+                let outcome = rows.rows[cell_of[at] as usize];
                 let code = fast.meanings.codes[usize::from(outcome)];
                 *answer = Answer::closed(u32::from(code), u32::from(outcome));
             }

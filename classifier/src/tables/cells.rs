@@ -20,9 +20,10 @@ use super::word_map::WordMap;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Bucket {
-    /// Low 16 bits of the hash of each pair; unused ones hold a value that none in this bucket has.
+    /// Low 16 bits of the hash of each pair; unused ones hold a value that none in this bucket has. The last says
+    /// whether pairs have spilled.
     pub(crate) rests: Sixteen,
-    /// Low 16 bits of the cell of each; the last tells what an absent pair means.
+    /// Low 16 bits of the cell of each; the last is that of absent pairs, where the matrix is one cell.
     pub(crate) cells: Sixteen,
 }
 
@@ -31,9 +32,7 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 impl Bucket {
     /// Pairs in a bucket.
     pub(crate) const PAIRS: usize = 15;
-    /// An absent pair is in no other place.
-    pub(crate) const ABSENT: u16 = 0;
-    /// An absent pair may be among the spilled ones.
+    /// What the last rest is where a pair that is absent here may be among the spilled ones.
     pub(crate) const SPILLED: u16 = 1;
 }
 
@@ -95,6 +94,8 @@ pub(crate) struct Cells {
     pub(crate) coarse_from: Vec<u16>,
     /// Coarse numbers by number of the destination.
     pub(crate) coarse_to: Vec<u16>,
+    /// 1 where the matrix has more than one cell.
+    pub(crate) has_matrix: u32,
     /// How many coarse destinations there are; 0 where the matrix is one cell.
     pub(crate) width: u32,
     /// Cells by coarse numbers.
@@ -150,25 +151,30 @@ impl Cells {
         self.of_matrix(self.matrix_index(source, destination))
     }
 
-    /// The cell of a pair, whose word and hash are known.
+    /// The cell of a pair by its bucket, and whether the pair is absent there: then it may have spilled, and is
+    /// else by the matrix.
     #[inline(always)]
-    pub(crate) fn get<L: Lanes>(&self, source: u32, destination: u32, hash: u32) -> Cell {
+    pub(crate) fn in_bucket<L: Lanes, const WIDE: bool>(&self, hash: u32) -> (Cell, u32) {
         let index = self.hash.bucket(hash);
         let bucket = self.buckets.get(index);
         let found = L::equal(&bucket.rests, hash as u16) & 0x7fff;
         let slot = (found | 0x8000).trailing_zeros();
-        let low = bucket.cells[slot as usize & 15];
-        if slot < 15 {
-            let upper =
-                self.upper.as_ref().map_or(0, |upper| u32::from(upper.get(index)[slot as usize & 15]) << 16);
-            return Cell { cell: u32::from(low) | upper, place: index * 16 + slot };
+        let mut cell = u32::from(bucket.cells[slot as usize & 15]);
+        if WIDE && let Some(upper) = &self.upper {
+            cell |= u32::from(upper.get(index)[slot as usize & 15]) << 16;
         }
-        if low == Bucket::SPILLED
-            && let Some(at) = self.spilled.get(u64::from(self.hash.word(source, destination)))
-        {
-            return Cell { cell: self.spilled_cells[at as usize], place: self.first_spilled() + at };
+        // 1 where the pair is absent, by arithmetic: every second packet may be, in no order.
+        let is_absent = (slot + 1) >> 4;
+        (Cell { cell, place: index * 16 + slot }, is_absent & (u32::from(bucket.rests[15]) | self.has_matrix))
+    }
+
+    /// The cell of a pair that its bucket does not hold.
+    #[cold]
+    pub(crate) fn elsewhere(&self, source: u32, destination: u32) -> Cell {
+        match self.spilled.get(u64::from(self.hash.word(source, destination))) {
+            Some(at) => Cell { cell: self.spilled_cells[at as usize], place: self.first_spilled() + at },
+            None => self.in_matrix(source, destination),
         }
-        self.in_matrix(source, destination)
     }
 
     /// The cell of a pair.
@@ -176,7 +182,12 @@ impl Cells {
     pub(crate) fn find<L: Lanes>(&self, source: u32, destination: u32) -> Cell {
         if self.is_hashed {
             let hash = self.hash.mix(self.hash.word(source, destination));
-            self.get::<L>(source, destination, hash)
+            let (cell, is_unsure) = if self.upper.is_some() {
+                self.in_bucket::<L, true>(hash)
+            } else {
+                self.in_bucket::<L, false>(hash)
+            };
+            if is_unsure != 0 { self.elsewhere(source, destination) } else { cell }
         } else {
             self.in_matrix(source, destination)
         }
