@@ -95,7 +95,7 @@ type Packet = (Endpoint, Endpoint, ServicePacket);
 
 fn run(first_seed: u64, policies: u64, packets: usize, size: Size) {
     let mut groups = [0; 10];
-    let mut forms = [0; 3];
+    let mut forms = [0; 4];
     for seed in first_seed..first_seed + policies {
         let mut random = Random(seed);
         let scenario = Scenario::new(&mut random, size);

@@ -3,6 +3,7 @@
 use super::cell::RawCells;
 use super::fast::coarse;
 use super::intern::Interner;
+use super::level::Side;
 use super::service::LineBuilder;
 use crate::tables::group::{Group, Level, Pairs};
 
@@ -109,7 +110,8 @@ impl ByNumber {
     }
 }
 
-fn is_narrow(group: &Group) -> bool {
+/// Whether both sides of the group are narrow.
+pub(super) fn is_narrow(group: &Group) -> bool {
     group.from == Level::Narrow && group.to == Level::Narrow
 }
 
@@ -153,20 +155,19 @@ impl RawCells<'_> {
         self.groups.iter().zip(&self.cells).map(of_group).collect()
     }
 
-    /// The combinations of these sources with these destinations, row by row; with the rules of narrow pairs
-    /// where `full`.
+    /// The combinations of these sources with these destinations, row by row, of the groups `of` which it is.
     pub(super) fn matrix(
         &self,
         rows: &[u32],
         columns: &[u32],
-        full: bool,
+        of: impl Fn(&Group) -> bool,
         combined: &mut Combined<'_>,
     ) -> Vec<u32> {
         let groups: Vec<(&Group, ByNumber)> = self
             .groups
             .iter()
             .zip(&self.cells)
-            .filter(|(group, _)| full || !is_narrow(group))
+            .filter(|(group, _)| of(group))
             .map(|(group, cells)| (group, ByNumber::new(cells, false)))
             .collect();
         let mut matrix = Vec::with_capacity(rows.len() * columns.len());
@@ -209,8 +210,17 @@ impl RawCells<'_> {
         matrix
     }
 
-    /// The narrow pairs: rows of source and destination, and the combination.
-    pub(super) fn narrow(&self, combined: &mut Combined<'_>) -> Vec<(u32, u32, u32)> {
+    /// The rows of one side by the wide sets alone that they are in.
+    pub(super) fn widest(side: &Side) -> Vec<u32> {
+        coarse(side, |row, signature| {
+            let numbers = side.numbers_of_row(row);
+            signature.extend([numbers[Level::Wide as usize], numbers[Level::Place as usize]]);
+        })
+    }
+
+    /// The narrow pairs: rows of source and destination, and the combination; with the rules of wide sets where
+    /// `closed`.
+    pub(super) fn narrow(&self, closed: bool, combined: &mut Combined<'_>) -> Vec<(u32, u32, u32)> {
         let maps: Vec<_> = self.cells.iter().map(|cells| super::word_map::word_map(cells)).collect();
         let mut pairs = Vec::new();
         let mut parts = Vec::new();
@@ -225,7 +235,7 @@ impl RawCells<'_> {
                 parts.clear();
                 parts.push(*list);
                 for (at, other) in self.groups.iter().enumerate() {
-                    if is_narrow(other) {
+                    if is_narrow(other) || !closed {
                         continue;
                     }
                     let (f, t) = (from[other.from as usize], to[other.to as usize]);

@@ -1,7 +1,7 @@
 //! Rules → [`Fast`]: one closed cell per pair, where that is not too much.
 
 use super::cell::RawCells;
-use super::combined::Combined;
+use super::combined::{Combined, is_narrow};
 use super::intern::{Interner, WordHashMap};
 use super::level::Side;
 use super::ports::{LinePlan, RowPlan};
@@ -11,8 +11,9 @@ use super::{CompileError, Limits};
 use crate::decision::{Judgement, Verdict};
 use crate::policy::{Mode, Policy};
 use crate::tables::cells::{Bucket, Cells, Hash};
-use crate::tables::fast::{Answer, Fast, Meanings};
-use crate::tables::group::Level;
+use crate::tables::fast::{Answer, Fast, Layers, Meanings};
+use crate::tables::group::{Group, Level};
+use crate::tables::outcome::Effect;
 use crate::tables::ports::Ports;
 use crate::tables::shards::Shards;
 
@@ -41,35 +42,31 @@ pub(super) fn fast(
     }
     let mut combined = Combined::new(raw);
     let pairs = sources * destinations;
-    let narrow_only = raw.groups.iter().all(|g| g.from == Level::Narrow && g.to == Level::Narrow);
+    let narrow_only = raw.groups.iter().all(is_narrow);
     let is_full = pairs <= SMALL_MATRIX || (pairs <= MATRIX && !narrow_only);
     let (coarse_from, coarse_to): (Vec<u32>, Vec<u32>) = if is_full {
         ((0..sources as u32).collect(), (0..destinations as u32).collect())
     } else {
         (raw.coarse_sources(), raw.coarse_destinations())
     };
-    let representatives = |coarse: &[u32]| {
-        let mut found: Vec<u32> = Vec::new();
-        for (row, number) in (0u32..).zip(coarse) {
-            if *number as usize == found.len() {
-                found.push(row);
-            }
-        }
-        found
-    };
     let (rows, columns) = (representatives(&coarse_from), representatives(&coarse_to));
     if rows.len() * columns.len() > MATRIX {
-        return Ok(None);
+        return layered(policy, raw, classes, builder);
     }
-    let matrix = raw.matrix(&rows, &columns, is_full, &mut combined);
-    let narrow = if is_full { Vec::new() } else { raw.narrow(&mut combined) };
+    let matrix = raw.matrix(&rows, &columns, |group| is_full || !is_narrow(group), &mut combined);
+    let narrow = if is_full { Vec::new() } else { raw.narrow(true, &mut combined) };
     if combined.ranks() > RANKS {
-        return Ok(None);
+        return layered(policy, raw, classes, builder);
     }
     let lists = combined.finish(builder);
-    let (ports, cells, meanings) = match RowPlan::new(policy, builder, lists.len())? {
-        Some(plan) => plan.build(&lists, builder),
-        None => LinePlan::new(policy, builder).build(&lists, builder)?,
+    let (ports, cells, meanings) = match RowPlan::new(policy, builder, lists.len()) {
+        Some(plan) => plan.build(&lists, builder, false),
+        None => {
+            if let Some(fast) = layered(policy, raw, classes, builder)? {
+                return Ok(Some(fast));
+            }
+            LinePlan::new(policy, builder).build(&lists, builder)?
+        }
     };
     let hash = Hash { low, bits: low + high, buckets: buckets(narrow.len(), low + high) };
     let cell_of = |combination: u32| cells[lists.list_of(combination) as usize];
@@ -81,11 +78,8 @@ pub(super) fn fast(
     let mut fast = Fast {
         from: (0..classes).map(|class| from.row_of_class(class) as u16).collect(),
         to: (0..classes).map(|class| to.row_of_class(class) as u16).collect(),
-        cells: Cells {
-            coarse_from: coarse_from.iter().map(|n| *n as u16).collect(),
-            coarse_to: coarse_to.iter().map(|n| *n as u16).collect(),
-            ..table
-        },
+        cells: Cells { coarse_from: halves(&coarse_from), coarse_to: halves(&coarse_to), ..table },
+        layers: None,
         ports,
         meanings,
         hashed_pairs: narrow.len(),
@@ -101,6 +95,75 @@ pub(super) fn fast(
         lines.bases = shards;
     }
     Ok(Some(fast))
+}
+
+fn halves(numbers: &[u32]) -> Vec<u16> {
+    numbers.iter().map(|number| *number as u16).collect()
+}
+
+/// The first row of each number.
+fn representatives(coarse: &[u32]) -> Vec<u32> {
+    let mut found: Vec<u32> = Vec::new();
+    for (row, number) in (0u32..).zip(coarse) {
+        if *number as usize == found.len() {
+            found.push(row);
+        }
+    }
+    found
+}
+
+/// The tables of a policy in layers: the rules of narrow pairs, of wide destinations and of wide sources stay
+/// apart, and the look-up takes the lowest rank of the three. Only where each match decides is that the answer.
+fn layered(
+    policy: &Policy,
+    raw: &RawCells<'_>,
+    classes: usize,
+    builder: &mut LineBuilder<'_>,
+) -> Result<Option<Fast>, CompileError> {
+    let is_plain = builder.ranked().iter().all(|ranked| ranked.effect == Effect::Decide);
+    if !is_plain || builder.ranked().len() >= usize::from(u16::MAX) {
+        return Ok(None);
+    }
+    let (from, to) = (raw.from, raw.to);
+    let mut combined = Combined::new(raw);
+    let (x, y) = (raw.coarse_sources(), raw.coarse_destinations());
+    let (wide_from, wide_to) = (RawCells::widest(from), RawCells::widest(to));
+    let (xs, ys) = (representatives(&x), representatives(&y));
+    let (wide_froms, wide_tos) = (representatives(&wide_from), representatives(&wide_to));
+    if xs.len() * wide_tos.len() > MATRIX || ys.len() * wide_froms.len() > MATRIX {
+        return Ok(None);
+    }
+    let by_source = raw.matrix(&xs, &wide_tos, |g| g.to != Level::Narrow, &mut combined);
+    let half = |g: &Group| g.from != Level::Narrow && g.to == Level::Narrow;
+    let by_destination = raw.matrix(&wide_froms, &ys, half, &mut combined);
+    let narrow = raw.narrow(false, &mut combined);
+    let lists = combined.finish(builder);
+    let Some(plan) = RowPlan::new(policy, builder, lists.len()) else { return Ok(None) };
+    let (ports, cells, meanings) = plan.build(&lists, builder, true);
+    if cells.len() > 1 << 16 {
+        return Ok(None);
+    }
+    let (low, high) = (bits(to.rows()), bits(from.rows()));
+    let hash = Hash { low, bits: low + high, buckets: buckets(narrow.len(), low + high) };
+    let cell_of = |combination: &u32| cells[lists.list_of(*combination) as usize];
+    let narrow: Vec<(u32, (u32, u32))> =
+        narrow.iter().map(|(f, t, combination)| (hash.word(*f, *t), cell_of(combination))).collect();
+    let (cells, _) = table(hash, &narrow, &[cell_of(&0)], false, 1);
+    let layers = Layers {
+        from: x.iter().zip(&wide_from).map(|(x, wide)| (*x * wide_tos.len() as u32, *wide * ys.len() as u32)).collect(),
+        to: wide_to.iter().zip(&y).map(|(wide, y)| (*wide, *y)).collect(),
+        by_source: by_source.iter().map(|combination| cell_of(combination).0 as u16).collect(),
+        by_destination: by_destination.iter().map(|combination| cell_of(combination).0 as u16).collect(),
+    };
+    Ok(Some(Fast {
+        from: (0..classes).map(|class| from.row_of_class(class) as u16).collect(),
+        to: (0..classes).map(|class| to.row_of_class(class) as u16).collect(),
+        cells,
+        layers: Some(layers),
+        ports,
+        meanings,
+        hashed_pairs: narrow.len(),
+    }))
 }
 
 /// How many bits numbers below `count` have; at least one.

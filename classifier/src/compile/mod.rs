@@ -147,6 +147,7 @@ fn of_cells(cells: &CellTables) -> Statistics {
                 Ports::Rows(rows) => (rows.rows.len() / rows.width as usize, 0),
             };
             let (form, general_lines) = match &fast.ports {
+                Ports::Rows(_) if fast.layers.is_some() => (Form::Layers, 0),
                 Ports::Lines(lines) => (Form::Lines, lines.general.spans.len() - 1),
                 Ports::Rows(_) => (Form::Rows, 0),
             };
@@ -159,7 +160,9 @@ fn of_cells(cells: &CellTables) -> Statistics {
                 lines,
                 source_lines,
                 outcomes: fast.meanings.of_rows.len(),
-                pair_bytes: fast.cells.bytes() + (fast.from.len() + fast.to.len()) * 2,
+                pair_bytes: fast.cells.bytes()
+                    + fast.layers.as_ref().map_or(0, |layers| layers.bytes())
+                    + (fast.from.len() + fast.to.len()) * 2,
                 line_bytes: fast.ports.bytes(),
                 outcome_bytes: fast.outcome_bytes(),
                 ..Statistics::default()

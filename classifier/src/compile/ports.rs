@@ -5,10 +5,11 @@ use super::combined::Lists;
 use super::fast::MeaningBuilder;
 use super::intern::{Interner, WordHashMap};
 use super::service::{LineBuilder, pack};
+use crate::decision::Judgement;
 use crate::policy::{Policy, PortRange, Service};
 use crate::tables::BY_SOURCE_PORT;
 use crate::tables::fast::{Meanings, code_of};
-use crate::tables::outcome::Effect;
+use crate::tables::outcome::{Effect, Ranked};
 use crate::tables::ports::{Code, PortLine, PortLines, PortRows, Ports, RunValue};
 use crate::tables::shards::Shards;
 
@@ -57,14 +58,14 @@ impl<'p> RowPlan<'p> {
         policy: &'p Policy,
         builder: &LineBuilder<'_>,
         lists: usize,
-    ) -> Result<Option<Self>, CompileError> {
+    ) -> Option<Self> {
         let mut classes_of: WordHashMap<Service, Vec<u32>> = WordHashMap::default();
         for ranked in builder.ranked() {
             for service in &policy.rule(ranked.rule).services {
                 classes_of.entry(*service).or_default();
             }
             if classes_of.len() > SERVICES {
-                return Ok(None);
+                return None;
             }
         }
         let mut services: Vec<Service> = classes_of.keys().copied().collect();
@@ -77,7 +78,7 @@ impl<'p> RowPlan<'p> {
         let (destination_classes, destinations) = port_classes(services.iter().map(|s| s.destination));
         let combinations = (named.len() + 1) * sources.len() * destinations.len();
         if combinations > COMBINATIONS || sources.len() * destinations.len() > usize::from(u16::MAX) {
-            return Ok(None);
+            return None;
         }
         let mut protocols = Box::new([0; 256]);
         let block = sources.len() * destinations.len();
@@ -115,7 +116,7 @@ impl<'p> RowPlan<'p> {
         }
         let width = known.len();
         if width * lists > ROWS {
-            return Ok(None);
+            return None;
         }
         if sources.len() == 1 {
             source_classes = Vec::new();
@@ -123,7 +124,7 @@ impl<'p> RowPlan<'p> {
         for class in &mut source_classes {
             *class *= destinations.len() as u16;
         }
-        Ok(Some(RowPlan {
+        Some(RowPlan {
             policy,
             protocols,
             sources: source_classes,
@@ -131,11 +132,11 @@ impl<'p> RowPlan<'p> {
             services: table,
             width,
             classes_of,
-        }))
+        })
     }
 
-    /// Makes the rows.
-    pub(super) fn build(self, lists: &Lists, builder: &mut LineBuilder<'_>) -> Contents {
+    /// Makes the rows; with the ranks of rules for outcomes where they are for `layers`.
+    pub(super) fn build(self, lists: &Lists, builder: &mut LineBuilder<'_>, layers: bool) -> Contents {
         let mut known = Interner::new();
         let mut cells = Vec::with_capacity(lists.len());
         let mut matches: Vec<Vec<u32>> = vec![Vec::new(); self.width];
@@ -174,6 +175,7 @@ impl<'p> RowPlan<'p> {
                 .iter()
                 .map(|found| match found.as_slice() {
                     [] => 0,
+                    [first, ..] if layers => first + 1,
                     [one] => *alone.entry(*one).or_insert_with(|| builder.outcome([*one].into_iter(), true)),
                     several => builder.outcome(several.iter().copied(), true),
                 })
@@ -182,12 +184,18 @@ impl<'p> RowPlan<'p> {
         }
         let mut meanings = MeaningBuilder::new();
         let (mut of_rows, mut codes) = (Vec::new(), Vec::new());
-        for number in 0..builder.outcomes() as u32 {
-            let judgement = builder.judgement(number);
+        let alone = |ranked: &Ranked| Judgement { decided_by: Some(ranked.rule), first_monitor: None };
+        let judgements: Vec<Judgement> = if layers {
+            std::iter::once(Judgement::default()).chain(builder.ranked().iter().map(alone)).collect()
+        } else {
+            (0..builder.outcomes() as u32).map(|number| builder.judgement(number)).collect()
+        };
+        for judgement in judgements {
             of_rows.push(meanings.outcome(judgement));
             codes.push(code_of(self.policy, judgement) as u8);
         }
-        let rows = (1..known.len() as u32).flat_map(|row| known.get(row)).map(|outcome| *outcome as u16);
+        let rows = (1..known.len() as u32).flat_map(|row| known.get(row));
+        let rows = rows.map(|outcome| (*outcome as u16).wrapping_sub(1));
         let ports = PortRows {
             protocols: self.protocols,
             sources: self.sources,

@@ -13,7 +13,7 @@ use super::group::Grouped;
 use super::lanes::dispatch::{Job, dispatch};
 use super::lanes::portable::Portable;
 use super::lanes::{Instructions, Lanes};
-use super::ports::{Ports, RunValue};
+use super::ports::{PortRows, Ports, RunValue};
 use super::space::Space;
 use super::{CellTables, Tables};
 use crate::addr::{Mac, VlanKey};
@@ -62,14 +62,14 @@ pub struct Places {
 }
 
 /// An address whose states can be looked up in bulk.
-trait Addressed: Copy {
+trait Addressed: Copy + Default {
     /// States of sources, then of destinations.
-    fn states<L: Lanes>(tables: &Tables, queries: &[Query<Self>], states: &mut [[u32; STAGE]; 2]);
+    fn states<L: Lanes>(tables: &Tables, queries: &[Query<Self>; STAGE], states: &mut [[u32; STAGE]; 2]);
 }
 
 impl Addressed for u32 {
     #[inline(always)]
-    fn states<L: Lanes>(tables: &Tables, queries: &[Query<u32>], states: &mut [[u32; STAGE]; 2]) {
+    fn states<L: Lanes>(tables: &Tables, queries: &[Query<u32>; STAGE], states: &mut [[u32; STAGE]; 2]) {
         if tables.v4.upper.is_some() {
             v4_states::<L, true>(&tables.v4, queries, states);
         } else {
@@ -81,7 +81,7 @@ impl Addressed for u32 {
 #[inline(always)]
 fn v4_states<L: Lanes, const WIDE: bool>(
     space: &Space,
-    queries: &[Query<u32>],
+    queries: &[Query<u32>; STAGE],
     states: &mut [[u32; STAGE]; 2],
 ) {
     let [sources, destinations] = states;
@@ -92,7 +92,7 @@ fn v4_states<L: Lanes, const WIDE: bool>(
         L::prefetch(space.entries.get(*source));
         L::prefetch(space.entries.get(*destination));
     }
-    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()).take(queries.len()) {
+    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
         *source = *space.entries.get(*source);
         *destination = *space.entries.get(*destination);
         L::prefetch(space.lines.get(Space::line_index(*source)));
@@ -107,7 +107,7 @@ fn v4_states<L: Lanes, const WIDE: bool>(
 
 impl Addressed for u128 {
     #[inline(always)]
-    fn states<L: Lanes>(tables: &Tables, queries: &[Query<u128>], states: &mut [[u32; STAGE]; 2]) {
+    fn states<L: Lanes>(tables: &Tables, queries: &[Query<u128>; STAGE], states: &mut [[u32; STAGE]; 2]) {
         for (at, query) in queries.iter().enumerate() {
             states[0][at] = tables.v6.get(query.source);
             states[1][at] = tables.v6.get(query.destination);
@@ -128,18 +128,39 @@ impl<A: Addressed> Job for Batch<'_, A> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let Batch { tables, fast, queries, places, answers } = self;
-        let mut states = [[0; STAGE]; 2];
-        let chunks = queries.chunks(STAGE).zip(answers.chunks_mut(STAGE)).enumerate();
-        for (at, (queries, answers)) in chunks {
-            A::states::<L>(tables, queries, &mut states);
-            tables.refine_lanes(places.get(at * STAGE..).unwrap_or(&[]), &mut states);
-            let softened = tables.softened_lanes(&states[1], queries.len());
-            answer::<L, A>(fast, &mut states, queries, answers);
-            if softened != 0 {
-                for (lane, answer) in answers.iter_mut().enumerate() {
-                    *answer = answer.towards(softened & 1 << lane != 0);
-                }
-            }
+        let (whole, rest) = queries.as_chunks::<STAGE>();
+        let (whole_answers, rest_answers) = answers.as_chunks_mut::<STAGE>();
+        for (at, (queries, answers)) in whole.iter().zip(whole_answers).enumerate() {
+            stages::<L, A>(tables, fast, queries, places.get(at * STAGE..).unwrap_or(&[]), answers);
+        }
+        if !rest.is_empty() {
+            // Stages are always full: what is missing is made up, and its answers are not taken.
+            let mut padded = [Query::default(); STAGE];
+            padded[..rest.len()].copy_from_slice(rest);
+            let mut padded_answers = [Answer::default(); STAGE];
+            let places = places.get(whole.len() * STAGE..).unwrap_or(&[]);
+            stages::<L, A>(tables, fast, &padded, places, &mut padded_answers);
+            rest_answers.copy_from_slice(&padded_answers[..rest.len()]);
+        }
+    }
+}
+
+#[inline(always)]
+fn stages<L: Lanes, A: Addressed>(
+    tables: &Tables,
+    fast: &Fast,
+    queries: &[Query<A>; STAGE],
+    places: &[Places],
+    answers: &mut [Answer; STAGE],
+) {
+    let mut states = [[0; STAGE]; 2];
+    A::states::<L>(tables, queries, &mut states);
+    tables.refine_lanes(places, &mut states);
+    let softened = tables.softened_lanes(&states[1]);
+    answer::<L, A>(fast, &mut states, queries, answers);
+    if softened != 0 {
+        for (lane, answer) in answers.iter_mut().enumerate() {
+            *answer = answer.towards(softened & 1 << lane != 0);
         }
     }
 }
@@ -148,7 +169,7 @@ impl<A: Addressed> Job for Batch<'_, A> {
 #[inline(always)]
 fn in_buckets<L: Lanes, const WIDE: bool>(
     cells: &Cells,
-    hashes: &[u32],
+    hashes: &[u32; STAGE],
     cell_of: &mut [u32; STAGE],
     places: &mut [u32; STAGE],
 ) -> u32 {
@@ -165,15 +186,14 @@ fn in_buckets<L: Lanes, const WIDE: bool>(
 fn answer<L: Lanes, A>(
     fast: &Fast,
     states: &mut [[u32; STAGE]; 2],
-    queries: &[Query<A>],
-    answers: &mut [Answer],
+    queries: &[Query<A>; STAGE],
+    answers: &mut [Answer; STAGE],
 ) {
-    let count = queries.len();
     let cells = &fast.cells;
     let [sources, destinations] = states;
     let mut places = [0; STAGE];
     let mut cell_of = [0; STAGE];
-    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()).take(count) {
+    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
         *source = u32::from(fast.from[*source as usize]);
         *destination = u32::from(fast.to[*destination as usize]);
     }
@@ -182,13 +202,13 @@ fn answer<L: Lanes, A>(
         for ((source, destination), hash) in sources.iter().zip(destinations.iter()).zip(&mut hashes) {
             *hash = cells.hash.mix(cells.hash.word(*source, *destination));
         }
-        for hash in &hashes[..count] {
+        for hash in &hashes {
             L::prefetch(cells.buckets.get(cells.hash.bucket(*hash)));
         }
         let unsure = if cells.upper.is_some() {
-            in_buckets::<L, true>(cells, &hashes[..count], &mut cell_of, &mut places)
+            in_buckets::<L, true>(cells, &hashes, &mut cell_of, &mut places)
         } else {
-            in_buckets::<L, false>(cells, &hashes[..count], &mut cell_of, &mut places)
+            in_buckets::<L, false>(cells, &hashes, &mut cell_of, &mut places)
         };
         let mut rest = unsure;
         while rest != 0 {
@@ -198,44 +218,78 @@ fn answer<L: Lanes, A>(
             (cell_of[at], places[at]) = (cell.cell, cell.place);
         }
     } else {
-        for at in 0..count {
+        for at in 0..STAGE {
             destinations[at] = cells.matrix_index(sources[at], destinations[at]);
             cells.prefetch_matrix::<L>(destinations[at]);
         }
-        for at in 0..count {
+        for at in 0..STAGE {
             let cell = cells.of_matrix(destinations[at]);
             (cell_of[at], places[at]) = (cell.cell, cell.place);
         }
     }
     match &fast.ports {
         Ports::Lines(lines) => {
-            for cell in &cell_of[..count] {
+            for cell in &cell_of {
                 L::prefetch(lines.lines.get(*cell));
             }
+            let mut general = 0u32;
             for (at, query) in queries.iter().enumerate() {
                 let class = lines.protocols[usize::from(query.protocol)];
                 let line = lines.lines.get(cell_of[at]);
                 let run = line.run::<L>(class, query.destination_port);
                 let value = line.values[run as usize & 15];
-                answers[at] = if class > 7 || value == RunValue::ELSEWHERE.0 {
-                    fast.elsewhere(places[at], query.packet())
-                } else {
-                    Answer::closed(u32::from(value), places[at] << 4 | run)
-                };
+                general |= u32::from((class > 7) | (value == RunValue::ELSEWHERE.0)) << at;
+                answers[at] = Answer::closed(u32::from(value), places[at] << 4 | run);
+            }
+            while general != 0 {
+                let at = general.trailing_zeros() as usize & (STAGE - 1);
+                general &= general - 1;
+                answers[at] = fast.elsewhere(places[at], queries[at].packet());
             }
         }
-        Ports::Rows(rows) => {
-            for (at, query) in queries.iter().enumerate() {
-                let service = rows.services[rows.index(query.packet()) as usize];
-                cell_of[at] = cell_of[at] * rows.width + u32::from(service);
-                L::prefetch(&rows.rows[cell_of[at] as usize]);
-            }
-            for (at, answer) in answers.iter_mut().enumerate().take(count) {
-                let outcome = rows.rows[cell_of[at] as usize];
-                let code = fast.meanings.codes[usize::from(outcome)];
-                *answer = Answer::closed(u32::from(code), u32::from(outcome));
-            }
+        Ports::Rows(rows) => in_rows::<L, A>(fast, rows, [sources, destinations], &mut cell_of, queries, answers),
+    }
+}
+
+/// Looks services up in the rows of cells.
+#[inline(always)]
+fn in_rows<L: Lanes, A>(
+    fast: &Fast,
+    rows: &PortRows,
+    [sources, destinations]: [&mut [u32; STAGE]; 2],
+    cell_of: &mut [u32; STAGE],
+    queries: &[Query<A>; STAGE],
+    answers: &mut [Answer; STAGE],
+) {
+    let mut services = [0; STAGE];
+    for (at, query) in queries.iter().enumerate() {
+        services[at] = rows.service(query.packet());
+        cell_of[at] = cell_of[at] * rows.width + services[at];
+        L::prefetch(&rows.rows[cell_of[at] as usize]);
+    }
+    if let Some(layers) = &fast.layers {
+        for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
+            (*source, *destination) = layers.positions(*source, *destination);
+            L::prefetch(&layers.by_source[*source as usize]);
+            L::prefetch(&layers.by_destination[*destination as usize]);
         }
+        for at in 0..STAGE {
+            let (a, b) = (layers.by_source[sources[at] as usize], layers.by_destination[destinations[at] as usize]);
+            sources[at] = u32::from(a) * rows.width + services[at];
+            destinations[at] = u32::from(b) * rows.width + services[at];
+            L::prefetch(&rows.rows[sources[at] as usize]);
+            L::prefetch(&rows.rows[destinations[at] as usize]);
+        }
+    }
+    for (at, answer) in answers.iter_mut().enumerate() {
+        let mut lowest = rows.rows[cell_of[at] as usize];
+        if fast.layers.is_some() {
+            let (a, b) = (rows.rows[sources[at] as usize], rows.rows[destinations[at] as usize]);
+            lowest = lowest.min(a).min(b);
+        }
+        let outcome = lowest.wrapping_add(1);
+        let code = fast.meanings.codes[usize::from(outcome)];
+        *answer = Answer::closed(u32::from(code), u32::from(outcome));
     }
 }
 
@@ -272,12 +326,12 @@ impl Tables {
 
     /// A bit for each destination that is softened.
     #[inline(always)]
-    fn softened_lanes(&self, destinations: &[u32; STAGE], count: usize) -> u32 {
+    fn softened_lanes(&self, destinations: &[u32; STAGE]) -> u32 {
         if !self.any_softened {
             return 0;
         }
         let softened = |(at, class): (usize, &u32)| u32::from(self.softened[*class as usize]) << at;
-        destinations.iter().take(count).enumerate().map(softened).sum()
+        destinations.iter().enumerate().map(softened).sum()
     }
 
     /// The slow way, packet by packet.
@@ -291,7 +345,9 @@ impl Tables {
         let mut states = [[0; STAGE]; 2];
         let chunks = queries.chunks(STAGE).zip(answers.chunks_mut(STAGE)).enumerate();
         for (at, (queries, answers)) in chunks {
-            A::states::<Portable>(self, queries, &mut states);
+            let mut padded = [Query::default(); STAGE];
+            padded[..queries.len()].copy_from_slice(queries);
+            A::states::<Portable>(self, &padded, &mut states);
             self.refine_lanes(places.get(at * STAGE..).unwrap_or(&[]), &mut states);
             for (at, (query, answer)) in queries.iter().zip(answers).enumerate() {
                 let judgement = grouped.judge(states[0][at], states[1][at], query.packet());

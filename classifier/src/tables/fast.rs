@@ -101,6 +101,33 @@ pub(crate) fn code_of(policy: &Policy, judgement: Judgement) -> Code {
     }
 }
 
+/// What rules with a wide side say, beside the narrow pairs of [`Cells`].
+#[derive(Clone, Debug)]
+pub(crate) struct Layers {
+    /// By number of the source: its rows in `by_source` and in `by_destination`.
+    pub(crate) from: Vec<(u32, u32)>,
+    /// By number of the destination: its columns.
+    pub(crate) to: Vec<(u32, u32)>,
+    /// Cells of rules with a wide destination.
+    pub(crate) by_source: Vec<u16>,
+    /// Cells of rules with a wide source, and no wide destination.
+    pub(crate) by_destination: Vec<u16>,
+}
+
+impl Layers {
+    /// The two positions of a pair.
+    #[inline(always)]
+    pub(crate) fn positions(&self, source: u32, destination: u32) -> (u32, u32) {
+        let (from, to) = (self.from[source as usize], self.to[destination as usize]);
+        (from.0 + to.0, from.1 + to.1)
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.from.len() + self.to.len()) * 8 + (self.by_source.len() + self.by_destination.len()) * 2
+    }
+}
+
 /// Pairs, ports and what they come to.
 #[derive(Clone, Debug)]
 pub(crate) struct Fast {
@@ -109,6 +136,8 @@ pub(crate) struct Fast {
     /// Number of each class as a destination.
     pub(crate) to: Vec<u16>,
     pub(crate) cells: Cells,
+    /// Where there are any, the lowest of three cells counts.
+    pub(crate) layers: Option<Layers>,
     pub(crate) ports: Ports,
     pub(crate) meanings: Meanings,
     pub(crate) hashed_pairs: usize,
@@ -132,7 +161,16 @@ impl Fast {
                 Answer::closed(u32::from(value), cell.place << 4 | run)
             }
             Ports::Rows(rows) => {
-                let outcome = rows.get(cell.cell, packet);
+                let service = rows.service(packet);
+                let get = |cell: u32| rows.rows[(cell * rows.width + service) as usize];
+                let mut lowest = get(cell.cell);
+                if let Some(layers) = &self.layers {
+                    let (a, b) = layers.positions(u32::from(from), u32::from(to));
+                    let by_source = get(u32::from(layers.by_source[a as usize]));
+                    let by_destination = get(u32::from(layers.by_destination[b as usize]));
+                    lowest = lowest.min(by_source).min(by_destination);
+                }
+                let outcome = u32::from(lowest.wrapping_add(1));
                 Answer::closed(u32::from(self.meanings.codes[outcome as usize]), outcome)
             }
         }

@@ -112,7 +112,7 @@ pub(crate) struct PortRows {
     pub(crate) services: Vec<u16>,
     /// How many service classes there are.
     pub(crate) width: u32,
-    /// `cell * width + service class` → outcome.
+    /// `cell * width + service class` → outcome less one (so that no rule is the highest).
     pub(crate) rows: Vec<u16>,
 }
 
@@ -128,11 +128,10 @@ impl PortRows {
         self.protocols[usize::from(packet.protocol)] + source + destination
     }
 
-    /// The outcome of a packet.
-    #[inline]
-    pub(crate) fn get(&self, cell: u32, packet: ServicePacket) -> u32 {
-        let service = self.services[self.index(packet) as usize];
-        u32::from(self.rows[(cell * self.width + u32::from(service)) as usize])
+    /// The service class of a packet.
+    #[inline(always)]
+    pub(crate) fn service(&self, packet: ServicePacket) -> u32 {
+        u32::from(self.services[self.index(packet) as usize])
     }
 }
 

@@ -10,6 +10,8 @@ pub enum Form {
     Lines,
     /// A cell per pair, as a row by service class.
     Rows,
+    /// Rows, of which three are looked up and the lowest rank counts.
+    Layers,
 }
 
 /// Counts and bytes, for `show` commands and for those who tune a policy.
