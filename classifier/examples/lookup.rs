@@ -61,7 +61,10 @@ fn segments(
     for n in 0..prefixes {
         let slot = (nets[n / 200] | ((n % 200) as u32) << 8) | random.word() as u32 & 0xff;
         let (address, length) = match random.below(50) {
-            0 => (nets[random.below(nets.len())] | random.word() as u32 & 0xffff, [26, 28, 32][random.below(3)]),
+            0 => (
+                nets[random.below(nets.len())] | random.word() as u32 & 0xffff,
+                [26, 28, 32][random.below(3)],
+            ),
             _ => (slot, [24, 24, 24, 25, 26, 27, 28, 32][random.below(8)]),
         };
         let range = if v6 {

@@ -103,7 +103,9 @@ fn run(first_seed: u64, policies: u64, packets: usize, size: Size) {
         // Few pairs are welcome, so that sets of all levels of width come up.
         let limits = Limits {
             spread_of_choice: random.pick(&[0, 10, 50, 200, 1000]),
-            folded: random.pick(&[0, 1 << 20, 1 << 20]),
+            folded: random.pick(&[0, 1 << 20, 1 << 20, 1 << 20, 1 << 20]),
+            matrix: random.pick(&[0, 1, 100, 1 << 20]),
+            rows: random.pick(&[0, 1 << 20]),
             ..Limits::default()
         };
         let tables = Tables::compile_within(Arc::clone(&policy), NOW, &limits)

@@ -21,8 +21,8 @@ use crate::tables::shards::Shards;
 const LOAD: f64 = 8.5;
 /// A matrix of all pairs is used up to here even if a hash would be smaller: it stays in the L2 cache.
 const SMALL_MATRIX: usize = 1 << 19;
-/// A matrix is used up to here at all.
-const MATRIX: usize = 1 << 23;
+/// Cells of a layer.
+const LAYER: usize = 1 << 23;
 /// Ranks in the lists of all cells.
 const RANKS: usize = 1 << 25;
 
@@ -43,26 +43,26 @@ pub(super) fn fast(
     let mut combined = Combined::new(raw);
     let pairs = sources * destinations;
     let narrow_only = raw.groups.iter().all(is_narrow);
-    let is_full = pairs <= SMALL_MATRIX || (pairs <= MATRIX && !narrow_only);
+    let is_full = pairs <= limits.matrix && (pairs <= SMALL_MATRIX || !narrow_only);
     let (coarse_from, coarse_to): (Vec<u32>, Vec<u32>) = if is_full {
         ((0..sources as u32).collect(), (0..destinations as u32).collect())
     } else {
         (raw.coarse_sources(), raw.coarse_destinations())
     };
     let (rows, columns) = (representatives(&coarse_from), representatives(&coarse_to));
-    if rows.len() * columns.len() > MATRIX {
-        return layered(policy, raw, classes, builder);
+    if rows.len() * columns.len() > limits.matrix {
+        return layered(policy, raw, classes, builder, limits);
     }
     let matrix = raw.matrix(&rows, &columns, |group| is_full || !is_narrow(group), &mut combined);
     let narrow = if is_full { Vec::new() } else { raw.narrow(true, &mut combined) };
     if combined.ranks() > RANKS {
-        return layered(policy, raw, classes, builder);
+        return layered(policy, raw, classes, builder, limits);
     }
     let lists = combined.finish(builder);
-    let (ports, cells, meanings) = match RowPlan::new(policy, builder, lists.len()) {
+    let (ports, cells, meanings) = match RowPlan::new(policy, builder, lists.len(), limits) {
         Some(plan) => plan.build(&lists, builder, false),
         None => {
-            if let Some(fast) = layered(policy, raw, classes, builder)? {
+            if let Some(fast) = layered(policy, raw, classes, builder, limits)? {
                 return Ok(Some(fast));
             }
             LinePlan::new(policy, builder).build(&lists, builder)?
@@ -119,6 +119,7 @@ fn layered(
     raw: &RawCells<'_>,
     classes: usize,
     builder: &mut LineBuilder<'_>,
+    limits: &Limits,
 ) -> Result<Option<Fast>, CompileError> {
     let is_plain = builder.ranked().iter().all(|ranked| ranked.effect == Effect::Decide);
     if !is_plain || builder.ranked().len() >= usize::from(u16::MAX) {
@@ -130,7 +131,7 @@ fn layered(
     let (wide_from, wide_to) = (RawCells::widest(from), RawCells::widest(to));
     let (xs, ys) = (representatives(&x), representatives(&y));
     let (wide_froms, wide_tos) = (representatives(&wide_from), representatives(&wide_to));
-    if xs.len() * wide_tos.len() > MATRIX || ys.len() * wide_froms.len() > MATRIX {
+    if xs.len() * wide_tos.len() > LAYER || ys.len() * wide_froms.len() > LAYER {
         return Ok(None);
     }
     let by_source = raw.matrix(&xs, &wide_tos, |g| g.to != Level::Narrow, &mut combined);
@@ -138,7 +139,7 @@ fn layered(
     let by_destination = raw.matrix(&wide_froms, &ys, half, &mut combined);
     let narrow = raw.narrow(false, &mut combined);
     let lists = combined.finish(builder);
-    let Some(plan) = RowPlan::new(policy, builder, lists.len()) else { return Ok(None) };
+    let Some(plan) = RowPlan::new(policy, builder, lists.len(), limits) else { return Ok(None) };
     let (ports, cells, meanings) = plan.build(&lists, builder, true);
     if cells.len() > 1 << 16 {
         return Ok(None);
@@ -148,9 +149,14 @@ fn layered(
     let cell_of = |combination: &u32| cells[lists.list_of(*combination) as usize];
     let narrow: Vec<(u32, (u32, u32))> =
         narrow.iter().map(|(f, t, combination)| (hash.word(*f, *t), cell_of(combination))).collect();
-    let (cells, _) = table(hash, &narrow, &[cell_of(&0)], false, 1);
+    let (table, _) = table(hash, &narrow, &[cell_of(&0)], false, 1);
+    let cells = Cells { is_hashed: true, ..table };
     let layers = Layers {
-        from: x.iter().zip(&wide_from).map(|(x, wide)| (*x * wide_tos.len() as u32, *wide * ys.len() as u32)).collect(),
+        from: x
+            .iter()
+            .zip(&wide_from)
+            .map(|(x, wide)| (*x * wide_tos.len() as u32, *wide * ys.len() as u32))
+            .collect(),
         to: wide_to.iter().zip(&y).map(|(wide, y)| (*wide, *y)).collect(),
         by_source: by_source.iter().map(|combination| cell_of(combination).0 as u16).collect(),
         by_destination: by_destination.iter().map(|combination| cell_of(combination).0 as u16).collect(),

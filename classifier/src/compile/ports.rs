@@ -1,10 +1,10 @@
 //! Lists of rules → the contents of cells, as rows or as lines (see [`crate::tables::ports`]).
 
-use super::CompileError;
 use super::combined::Lists;
 use super::fast::MeaningBuilder;
 use super::intern::{Interner, WordHashMap};
 use super::service::{LineBuilder, pack};
+use super::{CompileError, Limits};
 use crate::decision::Judgement;
 use crate::policy::{Policy, PortRange, Service};
 use crate::tables::BY_SOURCE_PORT;
@@ -20,8 +20,6 @@ pub(super) type Contents = (Ports, Vec<(u32, u32)>, Meanings);
 const SERVICES: usize = 2048;
 /// Combinations of classes of protocols and ports.
 const COMBINATIONS: usize = 1 << 16;
-/// Entries of all rows.
-const ROWS: usize = 1 << 23;
 
 /// The service classes of a policy.
 pub(super) struct RowPlan<'p> {
@@ -58,6 +56,7 @@ impl<'p> RowPlan<'p> {
         policy: &'p Policy,
         builder: &LineBuilder<'_>,
         lists: usize,
+        limits: &Limits,
     ) -> Option<Self> {
         let mut classes_of: WordHashMap<Service, Vec<u32>> = WordHashMap::default();
         for ranked in builder.ranked() {
@@ -115,7 +114,7 @@ impl<'p> RowPlan<'p> {
             }
         }
         let width = known.len();
-        if width * lists > ROWS {
+        if width * lists > limits.rows {
             return None;
         }
         if sources.len() == 1 {

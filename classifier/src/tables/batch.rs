@@ -247,7 +247,9 @@ fn answer<L: Lanes, A>(
                 answers[at] = fast.elsewhere(places[at], queries[at].packet());
             }
         }
-        Ports::Rows(rows) => in_rows::<L, A>(fast, rows, [sources, destinations], &mut cell_of, queries, answers),
+        Ports::Rows(rows) => {
+            in_rows::<L, A>(fast, rows, [sources, destinations], &mut cell_of, queries, answers)
+        }
     }
 }
 
@@ -274,7 +276,8 @@ fn in_rows<L: Lanes, A>(
             L::prefetch(&layers.by_destination[*destination as usize]);
         }
         for at in 0..STAGE {
-            let (a, b) = (layers.by_source[sources[at] as usize], layers.by_destination[destinations[at] as usize]);
+            let (a, b) =
+                (layers.by_source[sources[at] as usize], layers.by_destination[destinations[at] as usize]);
             sources[at] = u32::from(a) * rows.width + services[at];
             destinations[at] = u32::from(b) * rows.width + services[at];
             L::prefetch(&rows.rows[sources[at] as usize]);
