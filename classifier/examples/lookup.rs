@@ -2,8 +2,9 @@
 //! tables; the published numbers come from `bulkhead-perf`.
 
 use classifier::addr::{IpRange, Prefix};
+use classifier::compile::{EditError, Editor, Limits};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
+    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, RuleId,
     Segment, SegmentId, Selector, Service, TierId, Timestamp,
 };
 use classifier::tables::{Answer, Instructions, Query, Tables};
@@ -198,6 +199,39 @@ fn run_segments(large: bool, is_v6: bool) {
     if is_v6 { measure(name, &tables, &[], &queries) } else { measure(name, &tables, &v4, &[]) }
 }
 
+/// Measures changes, alone and beside look-ups.
+fn run_changes(large: bool) {
+    let (prefixes, count, rules) = if large { (100_000, 10_000, 1_600_000) } else { (20_000, 2_000, 200_000) };
+    let (policy, members, _) = segments(prefixes, count, rules, false);
+    let policy = Arc::new(policy);
+    let mut editor = Editor::new(&policy, Timestamp(0), &Limits::default()).expect("within limits");
+    let mut random = Random(9);
+    let (mut member, mut rule, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut published = editor.tables();
+    let mut timed = |change: &mut dyn FnMut(&mut Editor<'_>) -> Result<(), EditError>, times: &mut Vec<f64>| {
+        let start = Instant::now();
+        match change(&mut editor) {
+            Ok(()) => {
+                published = editor.tables();
+                times.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+            Err(error) => failed.push(error),
+        }
+    };
+    for _ in 0..300 {
+        let from = random.below(count);
+        let range = members[from][random.below(members[from].len())];
+        let segment = SegmentId(random.below(count) as u32);
+        timed(&mut |editor| editor.remove_member(SegmentId(from as u32), range), &mut member);
+        timed(&mut |editor| editor.add_member(segment, range), &mut member);
+        let id = RuleId(random.below(rules) as u32);
+        timed(&mut |editor| editor.suspend_rule(id), &mut rule);
+        timed(&mut |editor| editor.resume_rule(id), &mut rule);
+    }
+    println!("member {:.1} us, rule {:.1} us (medians, prepared and published), {} failed {:?}", median(member), median(rule), failed.len(), failed.first());
+    println!("{:?}", published.statistics().classes);
+}
+
 fn classbench_rule(at: usize, line: &str) -> Rule {
     let mut fields = line.trim_start_matches('@').split('\t');
     let mut field = || fields.next().expect("a field");
@@ -270,6 +304,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["segments", size, family @ ..] => run_segments(*size == "large", family.contains(&"v6")),
+        ["changes", size] => run_changes(*size == "large"),
         ["classbench", paths @ ..] => paths.iter().for_each(|path| run_classbench(path)),
         _ => eprintln!("segments large|small [v6], or classbench FILE…"),
     }

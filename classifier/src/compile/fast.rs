@@ -37,7 +37,7 @@ pub(super) fn fast(
     let (from, to) = (raw.from, raw.to);
     let (sources, destinations) = (from.rows(), to.rows());
     let (low, high) = (bits(destinations), bits(sources));
-    if sources > 1 << 16 || destinations > 1 << 16 || limits.folded == 0 {
+    if low + high > 32 || sources > 1 << 16 || destinations > 1 << 16 || limits.folded == 0 {
         return Ok(None);
     }
     let mut combined = Combined::new(raw);
@@ -172,9 +172,9 @@ fn layered(
     }))
 }
 
-/// How many bits numbers below `count` have; at least one.
+/// How many bits numbers below `count` have, with room for an eighth more; at least one.
 fn bits(count: usize) -> u32 {
-    (usize::BITS - count.saturating_sub(1).leading_zeros()).max(1)
+    (usize::BITS - (count + count / 8).saturating_sub(1).leading_zeros()).max(1)
 }
 
 /// How many buckets: enough for the load, and so many that a bucket spans fewer than 2^15 words.
@@ -194,6 +194,13 @@ pub(super) fn verdicts(policy: &Policy) -> [[Verdict; 4]; 2] {
     }
 }
 
+/// A rest that no word of the bucket has: a bucket spans fewer than 2^16 hashes, so the one before its first
+/// will do.
+pub(super) fn unused(hash: Hash, bucket: u32) -> u16 {
+    let first = (u64::from(bucket) << hash.bits).div_ceil(u64::from(hash.buckets));
+    (first as u16).wrapping_sub(1)
+}
+
 /// Fills the buckets and the matrix; yields the base of each place, too.
 fn table(
     hash: Hash,
@@ -202,16 +209,10 @@ fn table(
     wide: bool,
     columns: usize,
 ) -> (Cells, Vec<u32>) {
-    // One rest that no word of the bucket has: a bucket spans fewer than 2^16 hashes, so the one before its
-    // first will do.
-    let unused = |bucket: u32| {
-        let first = (u64::from(bucket) << hash.bits).div_ceil(u64::from(hash.buckets));
-        (first as u16).wrapping_sub(1)
-    };
     let count = hash.buckets as usize;
     let mut buckets = vec![Bucket { rests: [0; 16], cells: [0; 16] }; count];
     for (at, bucket) in (0u32..).zip(&mut buckets) {
-        bucket.rests = [unused(at); 16];
+        bucket.rests = [unused(hash, at); 16];
         bucket.rests[Bucket::PAIRS] = 0;
         bucket.cells[Bucket::PAIRS] = matrix[0].0 as u16;
     }

@@ -112,6 +112,16 @@ impl Side {
         &self.spread[set.map_or(self.spread.len() - 1, |set| set as usize)]
     }
 
+    /// The sets of a row.
+    pub(super) fn sets_of_row(&self, row: u32) -> &[u32] {
+        self.rows.get(row)
+    }
+
+    /// The row with these sets, which may be a new one. New rows are in no number and in no spread.
+    pub(super) fn row_with(&mut self, sets: &[u32]) -> u32 {
+        self.rows.number(sets)
+    }
+
     /// How many rows there are.
     pub(super) fn rows(&self) -> usize {
         self.rows.len()

@@ -16,6 +16,7 @@
 mod atom;
 mod cell;
 mod combined;
+mod editor;
 mod fast;
 mod intern;
 mod level;
@@ -32,6 +33,7 @@ mod tests;
 mod v4;
 mod word_map;
 
+pub use editor::{EditError, Editor};
 pub use limit::{CompileError, Limits};
 pub(crate) use prefix_map::prefix_map;
 
@@ -58,8 +60,28 @@ const NARROW: [u32; 6] = [1024, 128, 32, 8, 2, 0];
 
 /// Compiles the policy as it stands at `now`.
 pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> Result<Tables, CompileError> {
-    let shared = Arc::clone(&policy);
-    let policy = &*policy;
+    Ok(compile_parts(&policy, now, limits)?.0)
+}
+
+/// What the compiler knows beside the tables; an [`Editor`] goes on from there.
+struct Parts<'p> {
+    atoms: Atoms<'p>,
+    nesting: Nesting,
+    evaluator: Evaluator<'p>,
+    items: Interner,
+    from: Side,
+    to: Side,
+    rules: Vec<Sides>,
+    builder: LineBuilder<'p>,
+    space: SpaceBuilder,
+}
+
+fn compile_parts<'p>(
+    shared: &'p Arc<Policy>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<(Tables, Parts<'p>), CompileError> {
+    let policy: &'p Policy = shared;
     let order = evaluation_order(policy, now);
     let atoms = Atoms::new(policy, &order);
     let nesting = Nesting::new(policy, &atoms.sets);
@@ -70,8 +92,8 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
     let v6_runs = sweep(&v6_ranges, &mut items, limits)?;
     let placed = place::place(&atoms, &items, limits)?;
 
-    let mut evaluator = Evaluator::new(policy, &atoms, &nesting);
-    let members: Vec<Membership> = placed.effects.iter().map(|e| evaluator.evaluate(e)).collect();
+    let mut evaluator = Evaluator::new(policy);
+    let members: Vec<Membership> = placed.effects.iter().map(|e| evaluator.evaluate(&atoms, &nesting, e)).collect();
     let of_class: Vec<Vec<u32>> = members.iter().map(|m| m.sets.clone()).collect();
 
     let rules = cell::sides(policy, &order, &atoms);
@@ -89,7 +111,7 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
         Some(fast) => CellTables::Closed(fast),
         None => {
             let pairs = cell::pairs(&raw, &mut builder, limits)?;
-            let built = builder.finish();
+            let built = builder.built();
             let class = |at: usize| Class { from: from.numbers_of_class(at), to: to.numbers_of_class(at) };
             CellTables::Grouped(Grouped {
                 classes: (0..members.len()).map(class).collect(),
@@ -106,7 +128,8 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
         segments.extend_from_slice(&member.segments);
         segment_ends.push(u32::try_from(segments.len()).map_err(|_| CompileError::overlap(limits))?);
     }
-    let v4 = SpaceBuilder::new(&v4_runs, members.len() > 1 << 16).space;
+    let space = SpaceBuilder::new(&v4_runs, members.len() > 1 << 16);
+    let v4 = space.space.clone();
     let (starts, values): (Vec<u128>, Vec<u32>) = v6_runs.into_iter().unzip();
     let v6 = V6Table { starts: starts.into(), values: values.into() };
     let statistics = Statistics {
@@ -121,13 +144,13 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
         class_bytes: members.len() * 5 + segments.len() * 4,
         ..of_cells(&cells)
     };
-    Ok(Tables {
-        policy: shared,
+    let tables = Tables {
+        policy: Arc::clone(shared),
         now,
         instructions: Instructions::best(),
         v4,
-        v6,
-        place: placed.table,
+        v6: Arc::new(v6),
+        place: Arc::new(placed.table),
         softened: members.iter().map(|member| member.softened).collect(),
         any_softened: members.iter().any(|member| member.softened),
         verdicts: fast::verdicts(policy),
@@ -135,7 +158,8 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
         segment_ends,
         cells,
         statistics,
-    })
+    };
+    Ok((tables, Parts { atoms, nesting, evaluator, items, from, to, rules, builder, space }))
 }
 
 /// What the cells have to do with statistics.

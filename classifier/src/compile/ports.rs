@@ -12,6 +12,7 @@ use crate::tables::fast::{Meanings, code_of};
 use crate::tables::outcome::{Effect, Ranked};
 use crate::tables::ports::{Code, PortLine, PortLines, PortRows, Ports, RunValue};
 use crate::tables::shards::Shards;
+use std::sync::Arc;
 
 /// Ports, the cell and base of each list, and the meanings of outcomes.
 pub(super) type Contents = (Ports, Vec<(u32, u32)>, Meanings);
@@ -19,7 +20,7 @@ pub(super) type Contents = (Ports, Vec<(u32, u32)>, Meanings);
 /// Distinct services that rows are thought of for at all.
 const SERVICES: usize = 2048;
 /// Combinations of classes of protocols and ports.
-const COMBINATIONS: usize = 1 << 16;
+const COMBINATIONS: usize = 1 << 18;
 
 /// The service classes of a policy.
 pub(super) struct RowPlan<'p> {
@@ -216,7 +217,7 @@ pub(super) struct LinePlan<'p> {
 }
 
 /// The cell of lines in which no rule decides.
-const NOTHING: u32 = 0;
+pub(super) const NOTHING: u32 = 0;
 /// The cell of lines that have a general one.
 const GENERAL: u32 = 1;
 /// Classes of protocols that a line has room for.
@@ -306,14 +307,14 @@ impl<'p> LinePlan<'p> {
             lines: Shards::of(&lines, nothing),
             bases: Shards::new(),
             outcomes: Shards::of(&outcomes, 0),
-            general: pack(&general),
-            by_source: pack(builder.source_lines()),
+            general: Arc::new(pack(&general)),
+            by_source: Arc::new(pack(builder.source_lines())),
         };
         Ok((Ports::Lines(ports), cells, meanings.finish(of_rows, codes)))
     }
 
     /// The line of a general one, and the outcomes that it tells apart; `None` where it does not fit.
-    fn shape(&self, line: &[u32], builder: &LineBuilder<'_>) -> Option<(PortLine, Vec<u32>)> {
+    pub(super) fn shape(&self, line: &[u32], builder: &LineBuilder<'_>) -> Option<(PortLine, Vec<u32>)> {
         let mut shape = PortLine { starts: [u16::MAX; 16], values: [0; 16], first: [0; 8], end: [0; 8] };
         let mut outcomes: Vec<u32> = Vec::new();
         let mut filled = 0;

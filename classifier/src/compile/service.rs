@@ -222,8 +222,8 @@ impl<'p> LineBuilder<'p> {
     }
 
     /// The tables.
-    pub(super) fn finish(self) -> Built {
-        let mut outcomes = Outcomes { outcomes: Vec::new(), events: Vec::new(), ranks: self.ranks };
+    pub(super) fn built(&self) -> Built {
+        let mut outcomes = Outcomes { outcomes: Vec::new(), events: Vec::new(), ranks: self.ranks.clone() };
         for number in 0..self.outcomes.len() as u32 {
             let events = self.outcomes.get(number);
             let mut walk = Walk::default();

@@ -81,9 +81,9 @@ pub(crate) struct Cell {
 #[derive(Clone, Debug)]
 pub(crate) struct Cells {
     pub(crate) hash: Hash,
-    pub(crate) buckets: Shards<Bucket, 128>,
+    pub(crate) buckets: Shards<Bucket, 1024>,
     /// Upper bits of the cells of each bucket, where there are more than 65,536 cells.
-    pub(crate) upper: Option<Shards<Sixteen, 128>>,
+    pub(crate) upper: Option<Shards<Sixteen, 1024>>,
     /// Pairs that found their bucket full: cells by word. The place follows from the index.
     pub(crate) spilled: WordMap,
     /// The cell of each spilled pair.

@@ -60,8 +60,8 @@ pub struct Tables {
     pub(crate) now: Timestamp,
     pub(crate) instructions: Instructions,
     pub(crate) v4: Space,
-    pub(crate) v6: V6Table,
-    pub(crate) place: PlaceTable,
+    pub(crate) v6: Arc<V6Table>,
+    pub(crate) place: Arc<PlaceTable>,
     /// Whether each class is softened as a destination.
     pub(crate) softened: Vec<bool>,
     /// Whether any is.
@@ -106,7 +106,8 @@ impl Tables {
         compile::compile(policy, now, limits)
     }
 
-    /// The policy that was compiled.
+    /// The policy that was compiled. Changes that an [`Editor`](crate::compile::Editor) has made since are in
+    /// the answers, and not in here.
     #[must_use]
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy

@@ -10,6 +10,7 @@ use super::lanes::{Lanes, Sixteen};
 use super::line::{Lines, service_key};
 use super::shards::Shards;
 use crate::endpoint::ServicePacket;
+use std::sync::Arc;
 
 /// What a run of a line says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,16 +76,16 @@ pub(crate) struct PortLines {
     /// The class of each protocol.
     pub(crate) protocols: Box<[u8; 256]>,
     /// By cell.
-    pub(crate) lines: Shards<PortLine, 128>,
+    pub(crate) lines: Shards<PortLine, 512>,
     /// The first outcome of each place, in `outcomes`; or where the line says [`RunValue::ELSEWHERE`], the
     /// general line.
-    pub(crate) bases: Shards<u32, 4096>,
+    pub(crate) bases: Shards<u32, 16384>,
     /// Outcomes, those of one place one behind the other.
-    pub(crate) outcomes: Shards<u32, 4096>,
+    pub(crate) outcomes: Shards<u32, 16384>,
     /// General lines.
-    pub(crate) general: Lines,
+    pub(crate) general: Arc<Lines>,
     /// General lines of source ports.
-    pub(crate) by_source: Lines,
+    pub(crate) by_source: Arc<Lines>,
 }
 
 impl PortLines {

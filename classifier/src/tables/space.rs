@@ -33,9 +33,9 @@ pub(crate) struct Space {
     /// A line, or [`Space::UNIFORM`] with a state.
     pub(crate) entries: Shards<u32, 4096>,
     /// Lines.
-    pub(crate) lines: Shards<Line, 128>,
+    pub(crate) lines: Shards<Line, 512>,
     /// The upper bits of the states of each line, where there are more than 65,536 states.
-    pub(crate) upper: Option<Shards<Sixteen, 128>>,
+    pub(crate) upper: Option<Shards<Sixteen, 512>>,
 }
 
 impl Space {

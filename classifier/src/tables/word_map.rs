@@ -43,6 +43,11 @@ impl WordMap {
         }
     }
 
+    /// All words and their values.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.words.iter().copied().zip(self.values.iter().copied()).filter(|(word, _)| *word != Self::EMPTY)
+    }
+
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         self.words.len() * 12
