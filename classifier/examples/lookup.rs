@@ -4,8 +4,8 @@
 use classifier::addr::{IpRange, Prefix};
 use classifier::compile::{EditError, Editor, Limits};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, RuleId,
-    Segment, SegmentId, Selector, Service, TierId, Timestamp,
+    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
+    RuleId, Segment, SegmentId, Selector, Service, TierId, Timestamp,
 };
 use classifier::tables::{Answer, Instructions, Query, Tables};
 use std::sync::Arc;
@@ -201,14 +201,16 @@ fn run_segments(large: bool, is_v6: bool) {
 
 /// Measures changes, alone and beside look-ups.
 fn run_changes(large: bool) {
-    let (prefixes, count, rules) = if large { (100_000, 10_000, 1_600_000) } else { (20_000, 2_000, 200_000) };
+    let (prefixes, count, rules) =
+        if large { (100_000, 10_000, 1_600_000) } else { (20_000, 2_000, 200_000) };
     let (policy, members, _) = segments(prefixes, count, rules, false);
     let policy = Arc::new(policy);
     let mut editor = Editor::new(&policy, Timestamp(0), &Limits::default()).expect("within limits");
     let mut random = Random(9);
     let (mut member, mut rule, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let mut published = editor.tables();
-    let mut timed = |change: &mut dyn FnMut(&mut Editor<'_>) -> Result<(), EditError>, times: &mut Vec<f64>| {
+    let mut timed = |change: &mut dyn FnMut(&mut Editor<'_>) -> Result<(), EditError>,
+                     times: &mut Vec<f64>| {
         let start = Instant::now();
         match change(&mut editor) {
             Ok(()) => {
@@ -228,7 +230,13 @@ fn run_changes(large: bool) {
         timed(&mut |editor| editor.suspend_rule(id), &mut rule);
         timed(&mut |editor| editor.resume_rule(id), &mut rule);
     }
-    println!("member {:.1} us, rule {:.1} us (medians, prepared and published), {} failed {:?}", median(member), median(rule), failed.len(), failed.first());
+    println!(
+        "member {:.1} us, rule {:.1} us (medians, prepared and published), {} failed {:?}",
+        median(member),
+        median(rule),
+        failed.len(),
+        failed.first()
+    );
     println!("{:?}", published.statistics().classes);
 }
 

@@ -113,7 +113,11 @@ fn compare(tables: &Tables, policy: &Policy, random: &mut Random, seed: u64) {
             let decision = reference.decide(&source, &destination, packet);
             assert_eq!(tables.decision_of(*answer), decision, "seed {seed}, {instructions}: {query:?}");
             let class = tables.class_of(&destination);
-            assert_eq!(tables.segments_of(class), reference.segments_of(&destination), "seed {seed}: {query:?}");
+            assert_eq!(
+                tables.segments_of(class),
+                reference.segments_of(&destination),
+                "seed {seed}: {query:?}"
+            );
         }
     }
 }

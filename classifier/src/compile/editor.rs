@@ -9,16 +9,17 @@
 
 use super::fast::unused;
 use super::intern::WordHashMap;
-use super::ports::{LinePlan, NOTHING};
+use super::ports::{GENERAL, LinePlan, NOTHING};
 use super::space::Runs;
 use super::word_map::word_map;
 use super::{CompileError, Limits, Parts, compile_parts};
 use crate::addr::IpRange;
+use crate::decision::Judgement;
 use crate::policy::{Member, Policy, RuleId, SegmentId, Selector, Timestamp};
 use crate::tables::cells::Bucket;
-use crate::tables::fast::{Answer, Fast, Meanings};
+use crate::tables::fast::{Answer, Fast, Meanings, code_of};
 use crate::tables::ports::{PortLine, Ports};
-use crate::tables::{CellTables, Tables};
+use crate::tables::{BY_SOURCE_PORT, CellTables, Tables};
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,7 +40,9 @@ impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             EditError::Policy => "the policy is not of segments alone, so it must be compiled anew",
-            EditError::Family => "members of IPv6 can't be changed in place, so the policy must be compiled anew",
+            EditError::Family => {
+                "members of IPv6 can't be changed in place, so the policy must be compiled anew"
+            }
             EditError::Absent => "there is no such segment, rule or member, or it is as wished already",
             EditError::Full => "the tables have no room left, so the policy must be compiled anew",
         })
@@ -121,7 +124,7 @@ impl<'p> Editor<'p> {
             rows
         });
         let rank_of = (0u32..).zip(parts.builder.ranked()).map(|(rank, r)| (r.rule.0, rank)).collect();
-        let is_editable = is_editable(&tables, &parts);
+        let is_editable = is_editable(&tables, &parts) && !plan.is_crowded();
         Ok(Editor {
             policy,
             tables,
@@ -397,8 +400,7 @@ impl<'p> Editor<'p> {
             others.sort_unstable();
             others.dedup();
             for other in others {
-                let (source, destination) =
-                    if side == 0 { (numbers[0], other) } else { (other, numbers[1]) };
+                let (source, destination) = if side == 0 { (numbers[0], other) } else { (other, numbers[1]) };
                 self.pair(source, destination)?;
             }
         }
@@ -419,32 +421,54 @@ impl<'p> Editor<'p> {
         let builder = &mut self.parts.builder;
         builder.prune(&mut ranks, true);
         let CellTables::Closed(fast) = &mut self.tables.cells else { return Err(EditError::Policy) };
-        let Fast { ports: Ports::Lines(lines), cells, meanings, .. } = fast else { return Err(EditError::Policy) };
+        let Fast { ports: Ports::Lines(lines), cells, meanings, .. } = fast else {
+            return Err(EditError::Policy);
+        };
+        let meanings_len = meanings.codes.len() as u32;
+        let mut new_codes: Vec<(u32, u8)> = Vec::new();
         let (cell, base) = if ranks.is_empty() {
             (NOTHING, 0)
         } else {
             let number = builder.line(&ranks, true).map_err(|_| EditError::Full)?;
-            let (shape, found) = self.plan.shape(builder.line_of(number), builder).ok_or(EditError::Full)?;
-            let base = lines.outcomes.len() as u32;
-            for outcome in found {
-                let judgement = builder.judgement(outcome);
-                let outcome = match (judgement.decided_by, judgement.first_monitor) {
-                    (None, None) => 0,
-                    (Some(rule), None) => Meanings::RULE | rule.0,
-                    (_, Some(_)) => {
-                        meanings.judgements.push(judgement);
-                        meanings.judgements.len() as u32 - 1
+            let line = builder.line_of(number);
+            let mut encode = |judgement: Judgement| match (judgement.decided_by, judgement.first_monitor) {
+                (None, None) => 0,
+                (Some(rule), None) => Meanings::RULE | rule.0,
+                (_, Some(_)) => {
+                    let meanings = Arc::make_mut(meanings);
+                    meanings.judgements.push(judgement);
+                    meanings.judgements.len() as u32 - 1
+                }
+            };
+            match self.plan.shape(line, builder) {
+                Some((shape, found)) => {
+                    let base = lines.outcomes.len() as u32;
+                    for outcome in found {
+                        lines.outcomes.push(encode(builder.judgement(outcome)));
                     }
-                };
-                lines.outcomes.push(outcome);
+                    let cell = *self.shapes.entry(shape).or_insert_with(|| lines.lines.push(shape));
+                    (cell, base)
+                }
+                None => {
+                    let mut words = line.to_vec();
+                    for value in words.iter_mut().skip(1).step_by(2) {
+                        if *value & BY_SOURCE_PORT != 0 {
+                            return Err(EditError::Full);
+                        }
+                        let judgement = builder.judgement(*value);
+                        let outcome = encode(judgement);
+                        *value = new_codes.len() as u32 + meanings_len;
+                        new_codes.push((outcome, code_of(self.policy, judgement) as u8));
+                    }
+                    (GENERAL, Arc::make_mut(&mut lines.general).push(&words))
+                }
             }
-            let cell = *self.shapes.entry(shape).or_insert_with(|| lines.lines.push(shape));
-            // Shapes that a failed change made are not in the tables any more.
-            if cell as usize >= lines.lines.len() {
-                return Err(EditError::Full);
-            }
-            (cell, base)
         };
+        if !new_codes.is_empty() {
+            let meanings = Arc::make_mut(meanings);
+            meanings.of_rows.extend(new_codes.iter().map(|(outcome, _)| *outcome));
+            meanings.codes.extend(new_codes.iter().map(|(_, code)| *code));
+        }
         if cell > 0xffff && cells.upper.is_none() {
             return Err(EditError::Full);
         }

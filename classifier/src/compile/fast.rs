@@ -16,6 +16,7 @@ use crate::tables::group::{Group, Level};
 use crate::tables::outcome::Effect;
 use crate::tables::ports::Ports;
 use crate::tables::shards::Shards;
+use std::sync::Arc;
 
 /// Pairs in a bucket on average: at 8.5 of 15, one bucket in eighty spills.
 const LOAD: f64 = 8.5;
@@ -59,7 +60,9 @@ pub(super) fn fast(
         return layered(policy, raw, classes, builder, limits);
     }
     let lists = combined.finish(builder);
-    let (ports, cells, meanings) = match RowPlan::new(policy, builder, lists.len(), limits) {
+    // Beside a hash, lines are smaller than rows, and can be changed in place.
+    let rows = if is_full { limits.rows } else { limits.rows >> 4 };
+    let (ports, cells, meanings) = match RowPlan::new(policy, builder, lists.len(), rows) {
         Some(plan) => plan.build(&lists, builder, false),
         None => {
             if let Some(fast) = layered(policy, raw, classes, builder, limits)? {
@@ -81,7 +84,7 @@ pub(super) fn fast(
         cells: Cells { coarse_from: halves(&coarse_from), coarse_to: halves(&coarse_to), ..table },
         layers: None,
         ports,
-        meanings,
+        meanings: Arc::new(meanings),
         hashed_pairs: narrow.len(),
     };
     if fast.cells.places() > Answer::PLACES {
@@ -139,7 +142,7 @@ fn layered(
     let by_destination = raw.matrix(&wide_froms, &ys, half, &mut combined);
     let narrow = raw.narrow(false, &mut combined);
     let lists = combined.finish(builder);
-    let Some(plan) = RowPlan::new(policy, builder, lists.len(), limits) else { return Ok(None) };
+    let Some(plan) = RowPlan::new(policy, builder, lists.len(), limits.rows) else { return Ok(None) };
     let (ports, cells, meanings) = plan.build(&lists, builder, true);
     if cells.len() > 1 << 16 {
         return Ok(None);
@@ -167,14 +170,14 @@ fn layered(
         cells,
         layers: Some(layers),
         ports,
-        meanings,
+        meanings: Arc::new(meanings),
         hashed_pairs: narrow.len(),
     }))
 }
 
-/// How many bits numbers below `count` have, with room for an eighth more; at least one.
+/// How many bits numbers below `count` have, with room for an eighth more and a few.
 fn bits(count: usize) -> u32 {
-    (usize::BITS - (count + count / 8).saturating_sub(1).leading_zeros()).max(1)
+    usize::BITS - (count + count / 8 + 32).leading_zeros()
 }
 
 /// How many buckets: enough for the load, and so many that a bucket spans fewer than 2^15 words.

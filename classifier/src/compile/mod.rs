@@ -93,7 +93,8 @@ fn compile_parts<'p>(
     let placed = place::place(&atoms, &items, limits)?;
 
     let mut evaluator = Evaluator::new(policy);
-    let members: Vec<Membership> = placed.effects.iter().map(|e| evaluator.evaluate(&atoms, &nesting, e)).collect();
+    let members: Vec<Membership> =
+        placed.effects.iter().map(|e| evaluator.evaluate(&atoms, &nesting, e)).collect();
     let of_class: Vec<Vec<u32>> = members.iter().map(|m| m.sets.clone()).collect();
 
     let rules = cell::sides(policy, &order, &atoms);

@@ -1,10 +1,10 @@
 //! Lists of rules → the contents of cells, as rows or as lines (see [`crate::tables::ports`]).
 
+use super::CompileError;
 use super::combined::Lists;
 use super::fast::MeaningBuilder;
 use super::intern::{Interner, WordHashMap};
 use super::service::{LineBuilder, pack};
-use super::{CompileError, Limits};
 use crate::decision::Judgement;
 use crate::policy::{Policy, PortRange, Service};
 use crate::tables::BY_SOURCE_PORT;
@@ -57,7 +57,7 @@ impl<'p> RowPlan<'p> {
         policy: &'p Policy,
         builder: &LineBuilder<'_>,
         lists: usize,
-        limits: &Limits,
+        most: usize,
     ) -> Option<Self> {
         let mut classes_of: WordHashMap<Service, Vec<u32>> = WordHashMap::default();
         for ranked in builder.ranked() {
@@ -115,7 +115,7 @@ impl<'p> RowPlan<'p> {
             }
         }
         let width = known.len();
-        if width * lists > limits.rows {
+        if width * lists > most {
             return None;
         }
         if sources.len() == 1 {
@@ -208,6 +208,50 @@ impl<'p> RowPlan<'p> {
     }
 }
 
+/// General lines, with outcomes numbered among themselves.
+struct General<'p> {
+    policy: &'p Policy,
+    lines: Interner,
+    by_source: Interner,
+    numbers: WordHashMap<u32, u32>,
+    of_rows: Vec<u32>,
+    codes: Vec<u8>,
+}
+
+impl<'p> General<'p> {
+    fn new(policy: &'p Policy) -> Self {
+        let (lines, by_source) = (Interner::new(), Interner::new());
+        let numbers = WordHashMap::default();
+        General { policy, lines, by_source, numbers, of_rows: Vec::new(), codes: Vec::new() }
+    }
+
+    fn outcome(&mut self, outcome: u32, builder: &LineBuilder<'_>, meanings: &mut MeaningBuilder) -> u32 {
+        *self.numbers.entry(outcome).or_insert_with(|| {
+            let judgement = builder.judgement(outcome);
+            self.of_rows.push(meanings.outcome(judgement));
+            self.codes.push(code_of(self.policy, judgement) as u8);
+            self.codes.len() as u32 - 1
+        })
+    }
+
+    /// The number of a line of the builder's.
+    fn line(&mut self, line: &[u32], builder: &LineBuilder<'_>, meanings: &mut MeaningBuilder) -> u32 {
+        let mut words = line.to_vec();
+        for value in words.iter_mut().skip(1).step_by(2) {
+            *value = if *value & BY_SOURCE_PORT == 0 {
+                self.outcome(*value, builder, meanings)
+            } else {
+                let mut source = builder.source_lines().get(*value & !BY_SOURCE_PORT).to_vec();
+                for value in source.iter_mut().skip(1).step_by(2) {
+                    *value = self.outcome(*value, builder, meanings);
+                }
+                self.by_source.number(&source) | BY_SOURCE_PORT
+            };
+        }
+        self.lines.number(&words)
+    }
+}
+
 /// Protocols in classes, for lines.
 pub(super) struct LinePlan<'p> {
     policy: &'p Policy,
@@ -219,7 +263,7 @@ pub(super) struct LinePlan<'p> {
 /// The cell of lines in which no rule decides.
 pub(super) const NOTHING: u32 = 0;
 /// The cell of lines that have a general one.
-const GENERAL: u32 = 1;
+pub(super) const GENERAL: u32 = 1;
 /// Classes of protocols that a line has room for.
 const CLASSES: usize = 8;
 /// What protocols are in that a line has no room for.
@@ -250,6 +294,11 @@ impl<'p> LinePlan<'p> {
         LinePlan { policy, protocols, representatives }
     }
 
+    /// Whether there are protocols that a line has no room for.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.protocols.contains(&BEYOND)
+    }
+
     /// Makes the lines.
     pub(super) fn build(
         self,
@@ -260,9 +309,9 @@ impl<'p> LinePlan<'p> {
         let mut shapes: WordHashMap<PortLine, u32> = WordHashMap::default();
         let mut lines: Vec<PortLine> = Vec::new();
         let mut outcomes: Vec<u32> = Vec::new();
-        let mut general = Interner::new();
+        let mut general = General::new(self.policy);
         let mut of_line: WordHashMap<u32, (u32, u32)> = WordHashMap::default();
-        let beyond = self.protocols.contains(&BEYOND);
+        let beyond = self.is_crowded();
         let (nothing, _) = self.shape(&[0, 0], builder).expect("one run fits");
         shapes.insert(nothing, NOTHING);
         lines.push(nothing);
@@ -289,28 +338,20 @@ impl<'p> LinePlan<'p> {
                     });
                     (cell, base)
                 }
-                Some(_) | None => (GENERAL, general.number(line)),
+                Some(_) | None => (GENERAL, general.line(line, builder, &mut meanings)),
             };
             of_line.insert(number, cell);
             cells.push(cell);
-        }
-        let (mut of_rows, mut codes) = (Vec::new(), Vec::new());
-        if general.len() > 1 {
-            for number in 0..builder.outcomes() as u32 {
-                let judgement = builder.judgement(number);
-                of_rows.push(meanings.outcome(judgement));
-                codes.push(code_of(self.policy, judgement) as u8);
-            }
         }
         let ports = PortLines {
             protocols: self.protocols,
             lines: Shards::of(&lines, nothing),
             bases: Shards::new(),
             outcomes: Shards::of(&outcomes, 0),
-            general: Arc::new(pack(&general)),
-            by_source: Arc::new(pack(builder.source_lines())),
+            general: Arc::new(pack(&general.lines)),
+            by_source: Arc::new(pack(&general.by_source)),
         };
-        Ok((Ports::Lines(ports), cells, meanings.finish(of_rows, codes)))
+        Ok((Ports::Lines(ports), cells, meanings.finish(general.of_rows, general.codes)))
     }
 
     /// The line of a general one, and the outcomes that it tells apart; `None` where it does not fit.

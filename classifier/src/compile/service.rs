@@ -5,7 +5,7 @@ use super::{CompileError, Limits};
 use crate::decision::Judgement;
 use crate::policy::{Policy, PortRange, Service};
 use crate::tables::BY_SOURCE_PORT;
-use crate::tables::line::{Lines, Span, service_key};
+use crate::tables::line::{Lines, service_key};
 use crate::tables::outcome::{Effect, Outcome, Outcomes, Ranked, Walk};
 
 /// Behind the last key of a line.
@@ -263,19 +263,7 @@ fn spans(service: &Service) -> impl Iterator<Item = (u32, u32)> + use<> {
 pub(super) fn pack(interned: &Interner) -> Lines {
     let mut lines = Lines::default();
     for number in 0..interned.len() as u32 {
-        let line = interned.get(number);
-        let first = lines.starts.len();
-        lines.starts.extend(line.iter().step_by(2));
-        lines.values.extend(line.iter().skip(1).step_by(2));
-        if line.is_empty() {
-            lines.starts.push(0);
-            lines.values.push(0);
-        }
-        let len = (lines.starts.len() - first).next_multiple_of(Lines::STEP);
-        let last = lines.values[lines.values.len() - 1];
-        lines.starts.resize(first + len, u32::MAX);
-        lines.values.resize(first + len, last);
-        lines.spans.push(Span { first: first as u32, len: len as u32 });
+        lines.push(interned.get(number));
     }
     lines
 }

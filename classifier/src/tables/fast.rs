@@ -8,6 +8,7 @@ use super::ports::{Code, Ports, RunValue};
 use crate::decision::Judgement;
 use crate::endpoint::ServicePacket;
 use crate::policy::{Action, Policy, RuleId};
+use std::sync::Arc;
 
 /// What a look-up in bulk yields; [`super::Tables::verdict_of`] and the like tell what it means. Of one [`super::Tables`],
 /// and of no other.
@@ -139,7 +140,7 @@ pub(crate) struct Fast {
     /// Where there are any, the lowest of three cells counts.
     pub(crate) layers: Option<Layers>,
     pub(crate) ports: Ports,
-    pub(crate) meanings: Meanings,
+    pub(crate) meanings: Arc<Meanings>,
     pub(crate) hashed_pairs: usize,
 }
 

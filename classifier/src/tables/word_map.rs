@@ -12,8 +12,6 @@ pub(crate) struct WordMap {
     pub(crate) values: Box<[u32]>,
     /// How far a hash is shifted to yield a slot.
     pub(crate) shift: u32,
-    /// How many words there are.
-    pub(crate) len: usize,
 }
 
 impl WordMap {
