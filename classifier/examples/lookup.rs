@@ -69,7 +69,9 @@ fn segments(
             _ => (slot, [24, 24, 24, 25, 26, 27, 28, 32][random.below(8)]),
         };
         let range = if v6 {
-            let address = 0x2001u128 << 112 | u128::from(address) << 64 | u128::from(random.word());
+            let address =
+                0x2001u128 << 112 | u128::from(address) << 80 | u128::from(random.word() as u16) << 64;
+            let address = address | u128::from(random.word());
             let length = [64, 64, 64, 64, 56, 128, 48][random.below(7)];
             IpRange::from(Prefix::new(std::net::Ipv6Addr::from(address).into(), length).expect("a length"))
         } else {

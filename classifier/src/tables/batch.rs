@@ -108,9 +108,26 @@ fn v4_states<L: Lanes, const WIDE: bool>(
 impl Addressed for u128 {
     #[inline(always)]
     fn states<L: Lanes>(tables: &Tables, queries: &[Query<u128>; STAGE], states: &mut [[u32; STAGE]; 2]) {
+        let space = &*tables.v6;
+        let [sources, destinations] = states;
+        (*sources, *destinations) = ([0; STAGE], [0; STAGE]);
+        for level in 0..space.levels.len() {
+            for (at, query) in queries.iter().enumerate() {
+                sources[at] = space.descend::<L>(level, sources[at], (query.source >> 64) as u64);
+                destinations[at] =
+                    space.descend::<L>(level, destinations[at], (query.destination >> 64) as u64);
+                if let Some(nodes) = space.levels.get(level + 1) {
+                    L::prefetch(&nodes[sources[at] as usize]);
+                    L::prefetch(&nodes[destinations[at] as usize]);
+                } else {
+                    L::prefetch(&space.entries[sources[at] as usize]);
+                    L::prefetch(&space.entries[destinations[at] as usize]);
+                }
+            }
+        }
         for (at, query) in queries.iter().enumerate() {
-            states[0][at] = tables.v6.get(query.source);
-            states[1][at] = tables.v6.get(query.destination);
+            sources[at] = space.state(space.entries[sources[at] as usize], query.source);
+            destinations[at] = space.state(space.entries[destinations[at] as usize], query.destination);
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod ports;
 mod prefix_map;
 pub(crate) mod shards;
 pub(crate) mod space;
+pub(crate) mod space_v6;
 mod statistics;
 pub(crate) mod v4;
 pub(crate) mod v6;
@@ -42,9 +43,9 @@ use group::Grouped;
 use lanes::portable::Portable;
 use place::PlaceTable;
 use space::Space;
+use space_v6::SpaceV6;
 use std::net::IpAddr;
 use std::sync::Arc;
-use v6::V6Table;
 
 /// All endpoints that the policy does not tell apart. Of one [`Tables`], and of no other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -60,7 +61,7 @@ pub struct Tables {
     pub(crate) now: Timestamp,
     pub(crate) instructions: Instructions,
     pub(crate) v4: Space,
-    pub(crate) v6: Arc<V6Table>,
+    pub(crate) v6: Arc<SpaceV6>,
     pub(crate) place: Arc<PlaceTable>,
     /// Whether each class is softened as a destination.
     pub(crate) softened: Vec<bool>,
