@@ -64,20 +64,22 @@ pub struct Tables {
     pub(crate) v6: Arc<SpaceV6>,
     pub(crate) place: Arc<PlaceTable>,
     /// Whether each class is softened as a destination.
-    pub(crate) softened: Vec<bool>,
+    pub(crate) softened: Arc<Vec<bool>>,
     /// Whether any is.
     pub(crate) any_softened: bool,
     /// The verdict of each code, towards a destination that is enforced, and one that is softened.
     pub(crate) verdicts: [[Verdict; 4]; 2],
     /// Segments of all classes, one class behind the other, each sorted by name.
-    pub(crate) segments: Vec<SegmentId>,
+    pub(crate) segments: Arc<Vec<SegmentId>>,
     /// Where the segments of each class end.
-    pub(crate) segment_ends: Vec<u32>,
+    pub(crate) segment_ends: Arc<Vec<u32>>,
     pub(crate) cells: CellTables,
     pub(crate) statistics: Statistics,
 }
 
 /// Pairs of classes → judgement.
+// There is one of it per generation, and a box would cost each look-up a load.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(crate) enum CellTables {
     /// A closed cell for each pair.

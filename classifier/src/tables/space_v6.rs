@@ -36,18 +36,19 @@ impl SpaceV6 {
     /// The bit of an entry that leads to a split.
     pub(crate) const SPLIT: u32 = 1 << 31;
 
-    /// The key below a node that the address goes by.
+    /// The nodes of a level, and the last index of what is below.
     #[inline(always)]
-    pub(crate) fn descend<L: Lanes>(&self, level: usize, at: u32, upper: u64) -> u32 {
-        let node = &self.levels[level][at as usize];
-        let below = L::at_most_64(&node.0, upper).count_ones();
-        let next = at * 8 + below.wrapping_sub(1);
-        // The highest upper half is as high as the unused keys of the last node.
-        let last = match self.levels.get(level + 1) {
-            Some(nodes) => nodes.len(),
-            None => self.entries.len(),
-        };
-        next.min(last as u32 - 1)
+    pub(crate) fn level(&self, level: usize) -> (&[Node], u32) {
+        let below = self.levels.get(level + 1).map_or(self.entries.len(), Vec::len);
+        (&self.levels[level], below as u32 - 1)
+    }
+
+    /// The key below a node that the address goes by. The highest upper half is as high as the unused keys of the
+    /// last node, so `last` is as far as it goes.
+    #[inline(always)]
+    pub(crate) fn descend<L: Lanes>(nodes: &[Node], last: u32, at: u32, upper: u64) -> u32 {
+        let below = L::at_most_64(&nodes[at as usize].0, upper).count_ones();
+        (at * 8 + below.wrapping_sub(1)).min(last)
     }
 
     /// The state of an address whose entry is known.
@@ -66,7 +67,8 @@ impl SpaceV6 {
     pub(crate) fn get(&self, address: u128) -> u32 {
         let mut at = 0;
         for level in 0..self.levels.len() {
-            at = self.descend::<super::lanes::portable::Portable>(level, at, (address >> 64) as u64);
+            let (nodes, last) = self.level(level);
+            at = Self::descend::<super::lanes::portable::Portable>(nodes, last, at, (address >> 64) as u64);
         }
         self.state(self.entries[at as usize], address)
     }

@@ -1,5 +1,7 @@
 //! Lanes on AVX2.
 #![allow(unsafe_code)]
+// A chain of intrinsics is one step, and has one reason to be sound: that the processor has it.
+#![allow(clippy::multiple_unsafe_ops_per_block)]
 
 use super::{Eight, Lanes, Sixteen};
 use std::arch::x86_64::{
