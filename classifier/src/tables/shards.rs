@@ -3,8 +3,6 @@
 //! A clone costs a reference count per page. What is written through [`Shards::get_mut`] is copied first when
 //! another clone still sees it; the page of an old generation is freed with the last clone that has it.
 
-#![allow(unsafe_code)]
-
 use std::sync::Arc;
 
 /// An array of `T` in pages of `N` elements, a power of two.
@@ -52,10 +50,7 @@ impl<T: Copy, const N: usize> Shards<T, N> {
     #[inline(always)]
     pub(crate) fn get(&self, at: u32) -> &T {
         debug_assert!((at as usize) < self.len, "{at} of {}", self.len);
-        // SAFETY: the index is below the length. Who builds tables puts only such indexes into them, and no look-up
-        // computes one from a packet alone but within what the builder has made room for.
-        let page = unsafe { self.pages.get_unchecked((at >> Self::SHIFT) as usize) };
-        &page[at as usize & (N - 1)]
+        &self.pages[(at >> Self::SHIFT) as usize][at as usize & (N - 1)]
     }
 
     /// The element, to be written: its page is no other clone's then.
