@@ -6,6 +6,13 @@
 //! Invariants:
 //! - A [`config::Configuration`] exists only where its files have no error.
 //! - All errors of all files are reported in one run, in the order of the files.
+//! - No standard stream that can't be written stops the program.
+
+// They panic where the stream is closed.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
+#[macro_use]
+mod stream;
 
 pub mod command;
 pub mod config;

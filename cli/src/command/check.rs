@@ -27,16 +27,16 @@ impl Check {
             Ok(checked) => (Some(summary(&checked.configuration)), checked.configuration.warnings),
             Err(LoadError::Invalid(report)) => (None, report),
             Err(LoadError::Unreadable(error)) => {
-                eprintln!("error: {}: {error}", path.display());
+                tell!("error: {}: {error}", path.display());
                 return Outcome::Failure;
             }
         };
         match self.output {
             Output::Text => {
-                eprint!("{}", report.render(Style::for_stderr()));
+                crate::stream::tell_text(&report.render(Style::for_stderr()));
                 match (&summary, report.has_errors()) {
-                    (Some(summary), false) => println!("{}: valid: {summary}", path.display()),
-                    (_, _) => eprintln!("\n{}: invalid: {}", path.display(), counts(&report)),
+                    (Some(summary), false) => answer!("{}: valid: {summary}", path.display()),
+                    (_, _) => tell!("\n{}: invalid: {}", path.display(), counts(&report)),
                 }
             }
             Output::Json => {

@@ -22,7 +22,7 @@ impl Completions {
             // A reader that has gone away has what it wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Success,
             Err(error) => {
-                eprintln!("error: the script can't be written: {error}");
+                tell!("error: the script can't be written: {error}");
                 Outcome::Failure
             }
         }

@@ -23,9 +23,7 @@ pub(super) struct DemoCommand {
 impl DemoCommand {
     pub(super) fn run(self) -> Outcome {
         if !testbed::is_root() {
-            eprintln!(
-                "error: the demo makes network namespaces, which needs root; `bulkhead replay` does not"
-            );
+            tell!("error: the demo makes network namespaces, which needs root; `bulkhead replay` does not");
             return Outcome::Failure;
         }
         let mut stdout = std::io::stdout();
@@ -41,7 +39,7 @@ impl DemoCommand {
             Ok(true) => Outcome::Success,
             Ok(false) => Outcome::Negative,
             Err(message) => {
-                eprintln!("error: {message}");
+                tell!("error: {message}");
                 Outcome::Failure
             }
         }
@@ -68,7 +66,7 @@ impl DemoCommand {
         let counters = stage.take_down();
         show.sum_up(&observed, counters.as_ref());
         if self.output == Output::Json {
-            println!("{}", to_json(&mode, &observed, counters.as_ref()));
+            answer!("{}", to_json(&mode, &observed, counters.as_ref()));
         }
         Ok(counters.is_some_and(|c| c.balance()) && observed.iter().all(Observed::is_expected))
     }

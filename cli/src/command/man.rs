@@ -21,7 +21,7 @@ impl Man {
         match write(command, &self.into) {
             Ok(_) => Outcome::Success,
             Err(error) => {
-                eprintln!("error: {}: {error}", self.into.display());
+                tell!("error: {}: {error}", self.into.display());
                 Outcome::Failure
             }
         }

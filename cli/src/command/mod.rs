@@ -77,11 +77,11 @@ fn report<T>(path: &Path, loaded: Result<T, LoadError>) -> Option<T> {
     match loaded {
         Ok(loaded) => Some(loaded),
         Err(LoadError::Invalid(report)) => {
-            eprint!("{}", report.render(Style::for_stderr()));
+            crate::stream::tell_text(&report.render(Style::for_stderr()));
             None
         }
         Err(LoadError::Unreadable(error)) => {
-            eprintln!("error: {}: {error}", path.display());
+            tell!("error: {}: {error}", path.display());
             None
         }
     }

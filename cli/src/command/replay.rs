@@ -118,7 +118,7 @@ impl ReplayCommand {
             let port = port_named(configuration, &input.port)?;
             let capture = Capture::read(&input.file).map_err(|e| e.to_string())?;
             if let Some(damage) = capture.damage() {
-                eprintln!("warning: {}: {damage}; what comes before is used", input.file.display());
+                tell!("warning: {}: {damage}; what comes before is used", input.file.display());
             }
             captures.push((port, capture));
         }
@@ -155,7 +155,7 @@ impl ReplayCommand {
 }
 
 fn failed(message: &str) -> Outcome {
-    eprintln!("error: {message}");
+    tell!("error: {message}");
     Outcome::Failure
 }
 

@@ -37,7 +37,7 @@ impl Run {
         let mut events = match self.open_events() {
             Ok(events) => events,
             Err(message) => {
-                eprintln!("error: {message}");
+                tell!("error: {message}");
                 return Outcome::Failure;
             }
         };
@@ -45,14 +45,14 @@ impl Run {
         let mut signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
             Ok(signals) => signals,
             Err(error) => {
-                eprintln!("error: signals can't be caught: {error}");
+                tell!("error: signals can't be caught: {error}");
                 return Outcome::Failure;
             }
         };
-        let mut gateway = match Gateway::start(configuration, &mut |word| eprintln!("bulkhead: {word}")) {
+        let mut gateway = match Gateway::start(configuration, &mut |word| tell!("bulkhead: {word}")) {
             Ok(gateway) => gateway,
             Err(error) => {
-                eprintln!("error: {error}");
+                tell!("error: {error}");
                 return Outcome::Failure;
             }
         };
@@ -67,30 +67,30 @@ impl Run {
                 }
             }
             if !gateway.is_alive() {
-                eprintln!("error: a worker died; nothing is forwarded any more");
+                tell!("error: a worker died; nothing is forwarded any more");
                 break false;
             }
             match gateway.expire_rules() {
-                Ok(true) => eprintln!("bulkhead: a rule has expired, and its flows are judged again"),
+                Ok(true) => tell!("bulkhead: a rule has expired, and its flows are judged again"),
                 Ok(false) => {}
                 Err(error) => {
-                    eprintln!("error: a rule has expired, but the rest can't be put into force: {error}")
+                    tell!("error: a rule has expired, but the rest can't be put into force: {error}")
                 }
             }
-            links.look(&gateway).iter().for_each(|change| eprintln!("bulkhead: {change}"));
+            links.look(&gateway).iter().for_each(|change| tell!("bulkhead: {change}"));
             events.drain(&gateway, &mut lost);
         };
         events.drain(&gateway, &mut lost);
         match gateway.stop() {
             Ok(counters) => {
                 match self.output {
-                    super::Output::Text => print!("{}", summary_text(&counters)),
-                    super::Output::Json => println!("{}", summary_json(&counters)),
+                    super::Output::Text => answer!("{}", summary_text(&counters).trim_end()),
+                    super::Output::Json => answer!("{}", summary_json(&counters)),
                 }
                 if ended_well { Outcome::Success } else { Outcome::Failure }
             }
             Err(error) => {
-                eprintln!("error: {error}");
+                tell!("error: {error}");
                 Outcome::Failure
             }
         }
@@ -98,12 +98,12 @@ impl Run {
 
     fn reload(&self, gateway: &mut Gateway) {
         let Some(configuration) = super::load(&self.config) else {
-            eprintln!("bulkhead: {} is not put into force; nothing has changed", self.config.display());
+            tell!("bulkhead: {} is not put into force; nothing has changed", self.config.display());
             return;
         };
         match gateway.reload(configuration) {
-            Ok(()) => eprintln!("bulkhead: {} is in force", self.config.display()),
-            Err(error) => eprintln!("error: {error}\nbulkhead: nothing has changed"),
+            Ok(()) => tell!("bulkhead: {} is in force", self.config.display()),
+            Err(error) => tell!("error: {error}\nbulkhead: nothing has changed"),
         }
     }
 
@@ -136,7 +136,7 @@ impl Events {
         }
         let lost_now = source.lost();
         if lost_now > *lost {
-            eprintln!("bulkhead: {} events found no room and were lost", lost_now - *lost);
+            tell!("bulkhead: {} events found no room and were lost", lost_now - *lost);
             *lost = lost_now;
         }
         if let Some(sink) = &mut self.sink {
@@ -165,7 +165,7 @@ impl Events {
                 // As above.
                 let _ = writeln!(sink, "{text}");
             }
-            None => eprintln!("{text}"),
+            None => tell!("{text}"),
         }
     }
 }
@@ -174,7 +174,7 @@ fn announce(gateway: &Gateway) {
     let topology = &gateway.configuration().topology;
     for (port, guard) in topology.ports.iter().zip(gateway.guards()) {
         let interface = guard.interface();
-        eprintln!(
+        tell!(
             "bulkhead: port {} on {} ({}), AF_XDP mode {}",
             port.name,
             interface.name,
@@ -182,14 +182,14 @@ fn announce(gateway: &Gateway) {
             guard.mode()
         );
         if !guard.offloads_changed().is_empty() {
-            eprintln!("bulkhead: port {}: switched off: {}", port.name, guard.offloads_changed().join(", "));
+            tell!("bulkhead: port {}: switched off: {}", port.name, guard.offloads_changed().join(", "));
         }
     }
     if topology.cores.len() > 1 {
-        eprintln!("bulkhead: this version runs one worker; cores after the first are not used");
+        tell!("bulkhead: this version runs one worker; cores after the first are not used");
     }
     if topology.ports.iter().any(|p| p.queues > 1) {
-        eprintln!("bulkhead: this version serves one queue of a port; the interface must have no more");
+        tell!("bulkhead: this version serves one queue of a port; the interface must have no more");
     }
-    eprintln!("bulkhead: running");
+    tell!("bulkhead: running");
 }

@@ -14,7 +14,12 @@ impl Schema {
             serde_json::to_string_pretty(&config::json_schema()).expect("a tree of strings and numbers");
         match writeln!(std::io::stdout(), "{json}") {
             Ok(()) => Outcome::Success,
-            Err(_) => Outcome::Failure,
+            // A reader that has gone away has what it wanted.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Outcome::Success,
+            Err(error) => {
+                tell!("error: the schema can't be written: {error}");
+                Outcome::Failure
+            }
         }
     }
 }

@@ -50,7 +50,7 @@ impl WhyCommand {
         match self.answer(checked) {
             Ok(answer) => self.print(&answer),
             Err(message) => {
-                eprintln!("error: {message}");
+                tell!("error: {message}");
                 Outcome::Failure
             }
         }

@@ -29,8 +29,9 @@ struct Reader<'a> {
 
 /// Reads all files. Only a gateway file that can't be read at all is a failure.
 pub(crate) fn read(path: &Path, out: &mut Vec<Diagnostic>) -> io::Result<Read> {
-    let canonical = path.canonicalize()?;
     let bytes = std::fs::read(path)?;
+    // A pipe (`<(…)`, /dev/stdin) can be read, and has no other name; nothing includes it.
+    let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut reader = Reader {
         read: Read { sources: Sources::default(), trees: Vec::new() },
         seen: HashMap::from([(canonical.clone(), None)]),

@@ -292,3 +292,21 @@ to = "10.0.0.0/8"
     assert_eq!(fault.span, configuration.rule_spans[0]);
     check(configuration, Timestamp(0)).unwrap();
 }
+
+#[test]
+fn the_last_day_of_the_year_9999_means_never() {
+    let rule =
+        |expires: &str| format!("[[rule]]\nid = \"r\"\nfrom = \"any\"\nto = \"any\"\nexpires = {expires}\n");
+    for never in ["9999-12-31T23:59:59Z", "9999-12-31T00:00:00.5-05:00", "9999-12-30T23:00:00Z"] {
+        let loaded = load_text("never", &rule(never)).unwrap();
+        let expires = loaded.policy.rules()[0].expires.unwrap();
+        assert!(
+            expires
+                > "9999-12-30T00:00:00Z"
+                    .parse::<jiff::Timestamp>()
+                    .map(|t| Timestamp(t.as_nanosecond()))
+                    .unwrap()
+        );
+    }
+    assert!(load_text("never-local", &rule("9999-12-31T23:59:59")).is_err(), "it has no offset");
+}

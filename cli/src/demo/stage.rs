@@ -156,7 +156,7 @@ impl Stage {
                 }
             }
         }
-        let start = || Gateway::start(configuration, &mut |word| eprintln!("bulkhead: {word}"));
+        let start = || Gateway::start(configuration, &mut |word| tell!("bulkhead: {word}"));
         let gateway = bed.gateway().enter(start).map_err(SetUpError::Gateway)?;
         let wire = bed.wire(0)?;
         let stage = Stage { _services: services, gateway, wire, hosts, bed };

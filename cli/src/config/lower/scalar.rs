@@ -229,6 +229,9 @@ pub(crate) fn moment(
     let Data::Moment(text) = &value.data else { return None };
     match text.parse::<jiff::Timestamp>() {
         Ok(moment) => Some(Located::new(Timestamp(moment.as_nanosecond()), value.span)),
+        Err(_) if is_the_end_of_time(text) => {
+            Some(Located::new(Timestamp(jiff::Timestamp::MAX.as_nanosecond()), value.span))
+        }
         Err(_) => {
             out.push(
                 Diagnostic::error(Code::BadDate, value.span, format!("`{text}` is not a moment everywhere"))
@@ -240,6 +243,13 @@ pub(crate) fn moment(
 }
 
 /// The date with what it lacks.
+/// 9999-12-31T23:59:59Z is how inventories write "never"; the calendar ends a day before it, so that every moment
+/// can be shown at every offset.
+fn is_the_end_of_time(text: &str) -> bool {
+    let has_offset = text.get(19..).is_some_and(|rest| rest.contains(['Z', '+', '-']));
+    has_offset && (text.starts_with("9999-12-30") || text.starts_with("9999-12-31"))
+}
+
 fn complete(text: &str) -> String {
     if text.contains(':') && text.contains('-') {
         format!("{text}Z")
