@@ -30,45 +30,64 @@ pub(super) fn widest(rules: &[Sides], from: &Side, to: &Side) -> Option<usize> {
     (0..rules.len()).max_by_key(|at| spread_of(&rules[*at], from, to))
 }
 
+/// The rules of each group, spread over its pairs.
+pub(super) struct RawCells<'a> {
+    pub(super) groups: Vec<Group>,
+    /// Distinct lists of ranks.
+    pub(super) lists: Interner,
+    /// Word and list of each cell, by group, sorted by word.
+    pub(super) cells: Vec<Vec<(u64, u32)>>,
+    pub(super) from: &'a Side,
+    pub(super) to: &'a Side,
+}
+
+impl<'a> RawCells<'a> {
+    /// Spreads the rules.
+    pub(super) fn new(rules: &[Sides], from: &'a Side, to: &'a Side) -> Self {
+        let groups = groups(rules, from, to);
+        let mut lists = Interner::new();
+        let mut raw: Vec<Vec<(u64, u32)>> = Vec::new();
+        for (at, group) in groups.iter().enumerate() {
+            let in_group =
+                |rule: &Sides| from.level(rule.from) == group.from && to.level(rule.to) == group.to;
+            let mut entries: Vec<(u64, u32)> = Vec::new();
+            for (rank, rule) in (0u32..).zip(rules).filter(|(_, rule)| in_group(rule)) {
+                for f in from.spread(rule.from) {
+                    entries.extend(to.spread(rule.to).iter().map(|t| (Pairs::word(at, *f, *t), rank)));
+                }
+            }
+            entries.sort_unstable();
+            let mut list = Vec::new();
+            let mut cells = Vec::new();
+            for chunk in entries.chunk_by(|a, b| a.0 == b.0) {
+                list.clear();
+                list.extend(chunk.iter().map(|(_, rank)| *rank));
+                cells.push((chunk[0].0, lists.number(&list)));
+            }
+            raw.push(cells);
+        }
+        RawCells { groups, lists, cells: raw, from, to }
+    }
+}
+
 /// Makes the cells of all groups.
 pub(super) fn pairs(
-    rules: &[Sides],
-    from: &Side,
-    to: &Side,
+    raw: &RawCells<'_>,
     builder: &mut LineBuilder<'_>,
     limits: &Limits,
 ) -> Result<Pairs, CompileError> {
-    let mut groups = groups(rules, from, to);
-    let mut lists = Interner::new();
-    let mut raw: Vec<Vec<(u64, u32)>> = Vec::new();
-    for (at, group) in groups.iter().enumerate() {
-        let in_group = |rule: &Sides| from.level(rule.from) == group.from && to.level(rule.to) == group.to;
-        let mut entries: Vec<(u64, u32)> = Vec::new();
-        for (rank, rule) in (0u32..).zip(rules).filter(|(_, rule)| in_group(rule)) {
-            for f in from.spread(rule.from) {
-                entries.extend(to.spread(rule.to).iter().map(|t| (Pairs::word(at, *f, *t), rank)));
-            }
-        }
-        entries.sort_unstable();
-        let mut list = Vec::new();
-        let mut cells = Vec::new();
-        for chunk in entries.chunk_by(|a, b| a.0 == b.0) {
-            list.clear();
-            list.extend(chunk.iter().map(|(_, rank)| *rank));
-            cells.push((chunk[0].0, lists.number(&list)));
-        }
-        raw.push(cells);
-    }
+    let RawCells { groups, lists, cells: raw, from, to } = raw;
+    let mut groups = groups.clone();
     let maps: Vec<WordMap> = raw.iter().map(|cells| word_map(cells)).collect();
     fold(&mut groups);
-    let mut plan = Plan::new(&Folder { groups: &groups, maps: &maps, from, to }, &raw, &lists);
+    let mut plan = Plan::new(&Folder { groups: &groups, maps: &maps, from, to }, raw, lists);
     if plan.ranks > limits.folded {
         for (at, group) in groups.iter_mut().enumerate() {
             group.folded = 1 << at;
         }
-        plan = Plan::new(&Folder { groups: &groups, maps: &maps, from, to }, &raw, &lists);
+        plan = Plan::new(&Folder { groups: &groups, maps: &maps, from, to }, raw, lists);
     }
-    let cells = lines(&plan, &groups, &lists, builder)?;
+    let cells = lines(&plan, &groups, lists, builder)?;
     debug_assert!(cells.len() <= limits.pairs);
     Ok(Pairs { groups, cells: word_map(&cells) })
 }

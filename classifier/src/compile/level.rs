@@ -112,6 +112,36 @@ impl Side {
         &self.spread[set.map_or(self.spread.len() - 1, |set| set as usize)]
     }
 
+    /// The sets of a row.
+    pub(super) fn sets_of_row(&self, row: u32) -> &[u32] {
+        self.rows.get(row)
+    }
+
+    /// The row with these sets, which may be a new one. New rows are in no number and in no spread.
+    pub(super) fn row_with(&mut self, sets: &[u32]) -> u32 {
+        self.rows.number(sets)
+    }
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The row of a class.
+    pub(super) fn row_of_class(&self, class: usize) -> u32 {
+        self.row_of_class[class]
+    }
+
+    /// The numbers of a row.
+    pub(super) fn numbers_of_row(&self, row: u32) -> &Numbers {
+        &self.numbers[row as usize]
+    }
+
+    /// The row of a number of the narrow level.
+    pub(super) fn row_of_narrow(&self, number: u32) -> u32 {
+        self.row_of_narrow[number as usize]
+    }
+
     /// The numbers of a class.
     pub(super) fn numbers_of_class(&self, class: usize) -> Numbers {
         self.numbers[self.row_of_class[class] as usize]

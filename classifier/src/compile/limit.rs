@@ -18,6 +18,11 @@ pub struct Limits {
     /// As many rules in cells as are welcome for a faster look-up: beyond, cells hold the rules of their own
     /// group alone, and a look-up puts several cells together.
     pub folded: usize,
+    /// As many pairs of numbers as are welcome in a matrix: beyond, narrow pairs are hashed, and rules with a wide
+    /// side are looked up apart.
+    pub matrix: usize,
+    /// As many entries as are welcome in rows by service class: beyond, cells are lines of ports.
+    pub rows: usize,
     /// Words in lists of port boundaries.
     pub boundaries: usize,
 }
@@ -30,8 +35,10 @@ impl Default for Limits {
             classes: 1 << 20,
             places: 1 << 22,
             pairs: 1 << 24,
-            spread_of_choice: 1 << 20,
+            spread_of_choice: 1 << 22,
             folded: 1 << 21,
+            matrix: 1 << 23,
+            rows: 1 << 24,
             boundaries: 1 << 26,
         }
     }

@@ -17,10 +17,8 @@ pub(super) struct Membership {
 }
 
 /// Evaluates memberships, class by class.
-pub(super) struct Evaluator<'a> {
-    atoms: &'a Atoms<'a>,
-    nesting: &'a Nesting,
-    policy: &'a Policy,
+pub(super) struct Evaluator<'p> {
+    policy: &'p Policy,
     /// Position of each segment in the order of names.
     by_name: Vec<u32>,
     /// The class in which each segment was last found to have a member, or an exception, that holds.
@@ -31,9 +29,9 @@ pub(super) struct Evaluator<'a> {
     open: BinaryHeap<Reverse<u32>>,
 }
 
-impl<'a> Evaluator<'a> {
+impl<'p> Evaluator<'p> {
     /// One for a policy.
-    pub(super) fn new(policy: &'a Policy, atoms: &'a Atoms<'a>, nesting: &'a Nesting) -> Self {
+    pub(super) fn new(policy: &'p Policy) -> Self {
         let segments = policy.segments();
         let mut names: Vec<u32> = (0..segments.len() as u32).collect();
         names.sort_by_key(|id| &segments[*id as usize].name);
@@ -43,27 +41,26 @@ impl<'a> Evaluator<'a> {
         }
         let (member_in, except_in) = (vec![0; segments.len()], vec![0; segments.len()]);
         let open = BinaryHeap::new();
-        Evaluator { atoms, nesting, policy, by_name, member_in, except_in, class: 0, open }
+        Evaluator { policy, by_name, member_in, except_in, class: 0, open }
     }
 
     /// What the class with these effects is in.
-    pub(super) fn evaluate(&mut self, effects: &[u32]) -> Membership {
+    pub(super) fn evaluate(&mut self, atoms: &Atoms<'_>, nesting: &Nesting, effects: &[u32]) -> Membership {
         self.class += 1;
         let mut found = Membership::default();
         for code in effects {
-            self.apply(self.atoms.effect(*code), &mut found);
+            self.apply(nesting, atoms.effect(*code), &mut found);
         }
         // Effects of a segment are on segments further on in the order, so each is closed once, when all
         // that it hangs on is known.
         while let Some(Reverse(position)) = self.open.pop() {
-            let id = self.nesting.order[position as usize];
+            let id = nesting.order[position as usize];
             if self.except_in[id as usize] == self.class {
                 continue;
             }
             found.segments.push(SegmentId(id));
-            let nesting = self.nesting;
             for effect in &nesting.effects[id as usize] {
-                self.apply(*effect, &mut found);
+                self.apply(nesting, *effect, &mut found);
             }
         }
         found.segments.sort_unstable_by_key(|SegmentId(id)| self.by_name[*id as usize]);
@@ -75,12 +72,12 @@ impl<'a> Evaluator<'a> {
         found
     }
 
-    fn apply(&mut self, effect: Effect, found: &mut Membership) {
+    fn apply(&mut self, nesting: &Nesting, effect: Effect, found: &mut Membership) {
         match effect {
             Effect::Member(SegmentId(id)) => {
                 if self.member_in[id as usize] != self.class {
                     self.member_in[id as usize] = self.class;
-                    self.open.push(Reverse(self.nesting.position[id as usize]));
+                    self.open.push(Reverse(nesting.position[id as usize]));
                 }
             }
             Effect::Except(SegmentId(id)) => self.except_in[id as usize] = self.class,

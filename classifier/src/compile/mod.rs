@@ -15,35 +15,43 @@
 
 mod atom;
 mod cell;
+mod combined;
+mod editor;
+mod fast;
 mod intern;
 mod level;
 mod limit;
 mod membership;
 mod place;
+mod ports;
 mod prefix_map;
 mod service;
+mod space;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod v4;
 mod word_map;
 
+pub use editor::{EditError, Editor};
 pub use limit::{CompileError, Limits};
 pub(crate) use prefix_map::prefix_map;
 
 use crate::addr::IpRange;
 use crate::policy::{Policy, SegmentId, Timestamp};
 use crate::reference::evaluation_order;
-use crate::tables::group::Class;
+use crate::tables::group::{Class, Grouped};
 use crate::tables::outcome::{Effect, Ranked};
+use crate::tables::ports::Ports;
 use crate::tables::v6::V6Table;
-use crate::tables::{Statistics, Tables};
+use crate::tables::{CellTables, Form, Instructions, Statistics, Tables};
 use atom::{Atoms, Nesting};
 use cell::Sides;
 use intern::Interner;
 use level::{Sets, Side};
 use membership::{Evaluator, Membership};
 use service::LineBuilder;
+use space::SpaceBuilder;
 use std::sync::Arc;
 use sweep::{Labelled, merge, sweep};
 
@@ -52,8 +60,28 @@ const NARROW: [u32; 6] = [1024, 128, 32, 8, 2, 0];
 
 /// Compiles the policy as it stands at `now`.
 pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> Result<Tables, CompileError> {
-    let shared = Arc::clone(&policy);
-    let policy = &*policy;
+    Ok(compile_parts(&policy, now, limits)?.0)
+}
+
+/// What the compiler knows beside the tables; an [`Editor`] goes on from there.
+struct Parts<'p> {
+    atoms: Atoms<'p>,
+    nesting: Nesting,
+    evaluator: Evaluator<'p>,
+    items: Interner,
+    from: Side,
+    to: Side,
+    rules: Vec<Sides>,
+    builder: LineBuilder<'p>,
+    space: SpaceBuilder,
+}
+
+fn compile_parts<'p>(
+    shared: &'p Arc<Policy>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<(Tables, Parts<'p>), CompileError> {
+    let policy: &'p Policy = shared;
     let order = evaluation_order(policy, now);
     let atoms = Atoms::new(policy, &order);
     let nesting = Nesting::new(policy, &atoms.sets);
@@ -64,8 +92,9 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
     let v6_runs = sweep(&v6_ranges, &mut items, limits)?;
     let placed = place::place(&atoms, &items, limits)?;
 
-    let mut evaluator = Evaluator::new(policy, &atoms, &nesting);
-    let members: Vec<Membership> = placed.effects.iter().map(|e| evaluator.evaluate(e)).collect();
+    let mut evaluator = Evaluator::new(policy);
+    let members: Vec<Membership> =
+        placed.effects.iter().map(|e| evaluator.evaluate(&atoms, &nesting, e)).collect();
     let of_class: Vec<Vec<u32>> = members.iter().map(|m| m.sets.clone()).collect();
 
     let rules = cell::sides(policy, &order, &atoms);
@@ -76,56 +105,104 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
         Ranked { rule: *id, tier: rule.tier, effect: Effect::of(rule.mode, rule.action) }
     };
     let mut builder = LineBuilder::new(policy, order.iter().map(ranked).collect(), *limits);
-    let pairs = cell::pairs(&rules, &from, &to, &mut builder, limits)?;
-    let built = builder.finish();
-
-    let class = |(at, member): (usize, &Membership)| Class {
-        from: from.numbers_of_class(at),
-        to: to.numbers_of_class(at),
-        softened: u32::from(member.softened),
+    let raw = cell::RawCells::new(&rules, &from, &to);
+    let groups = raw.groups.len();
+    let pair_count = raw.cells.iter().map(Vec::len).sum();
+    let cells = match fast::fast(policy, &raw, members.len(), &mut builder, limits)? {
+        Some(fast) => CellTables::Closed(fast),
+        None => {
+            let pairs = cell::pairs(&raw, &mut builder, limits)?;
+            let built = builder.built();
+            let class = |at: usize| Class { from: from.numbers_of_class(at), to: to.numbers_of_class(at) };
+            CellTables::Grouped(Grouped {
+                classes: (0..members.len()).map(class).collect(),
+                pairs,
+                lines: built.lines,
+                source_lines: built.source_lines,
+                outcomes: built.outcomes,
+            })
+        }
     };
-    let classes: Vec<Class> = members.iter().enumerate().map(class).collect();
     let mut segments: Vec<SegmentId> = Vec::new();
     let mut segment_ends = Vec::with_capacity(members.len());
     for member in &members {
         segments.extend_from_slice(&member.segments);
         segment_ends.push(u32::try_from(segments.len()).map_err(|_| CompileError::overlap(limits))?);
     }
-    let v4 = v4::v4_table(&v4_runs);
+    let space = SpaceBuilder::new(&v4_runs, members.len() > 1 << 16);
+    let v4 = space.space.clone();
     let (starts, values): (Vec<u128>, Vec<u32>) = v6_runs.into_iter().unzip();
     let v6 = V6Table { starts: starts.into(), values: values.into() };
     let statistics = Statistics {
         rules: order.len(),
         prefixes: v4_ranges.len() + v6_ranges.len(),
-        classes: classes.len(),
-        pairs: pairs.cells.len,
-        groups: pairs.groups.len(),
-        lines: built.lines.spans.len() - 1,
-        source_lines: built.source_lines.spans.len() - 1,
-        outcomes: built.outcomes.outcomes.len(),
+        classes: members.len(),
+        pairs: pair_count,
+        groups,
         v4_bytes: v4.bytes(),
         v6_bytes: v6.bytes(),
         place_bytes: placed.table.bytes(),
-        class_bytes: classes.len() * (size_of::<Class>() + 4) + segments.len() * 4,
-        pair_bytes: pairs.cells.bytes(),
-        line_bytes: built.lines.bytes() + built.source_lines.bytes(),
-        outcome_bytes: built.outcomes.bytes(),
+        class_bytes: members.len() * 5 + segments.len() * 4,
+        ..of_cells(&cells)
     };
-    Ok(Tables {
-        policy: shared,
+    let tables = Tables {
+        policy: Arc::clone(shared),
         now,
+        instructions: Instructions::best(),
         v4,
-        v6,
-        place: placed.table,
-        classes,
+        v6: Arc::new(v6),
+        place: Arc::new(placed.table),
+        softened: members.iter().map(|member| member.softened).collect(),
+        any_softened: members.iter().any(|member| member.softened),
+        verdicts: fast::verdicts(policy),
         segments,
         segment_ends,
-        pairs,
-        lines: built.lines,
-        source_lines: built.source_lines,
-        outcomes: built.outcomes,
+        cells,
         statistics,
-    })
+    };
+    Ok((tables, Parts { atoms, nesting, evaluator, items, from, to, rules, builder, space }))
+}
+
+/// What the cells have to do with statistics.
+fn of_cells(cells: &CellTables) -> Statistics {
+    match cells {
+        CellTables::Closed(fast) => {
+            let (lines, source_lines) = match &fast.ports {
+                Ports::Lines(lines) => (lines.lines.len(), lines.by_source.spans.len() - 1),
+                Ports::Rows(rows) => (rows.rows.len() / rows.width as usize, 0),
+            };
+            let (form, general_lines) = match &fast.ports {
+                Ports::Rows(_) if fast.layers.is_some() => (Form::Layers, 0),
+                Ports::Lines(lines) => (Form::Lines, lines.general.spans.len() - 1),
+                Ports::Rows(_) => (Form::Rows, 0),
+            };
+            Statistics {
+                form,
+                general_lines,
+                hashed_pairs: fast.hashed_pairs,
+                spilled_pairs: fast.cells.spilled_cells.len(),
+                matrix_cells: fast.cells.matrix.len(),
+                lines,
+                source_lines,
+                outcomes: fast.meanings.of_rows.len(),
+                pair_bytes: fast.cells.bytes()
+                    + fast.layers.as_ref().map_or(0, |layers| layers.bytes())
+                    + (fast.from.len() + fast.to.len()) * 2,
+                line_bytes: fast.ports.bytes(),
+                outcome_bytes: fast.outcome_bytes(),
+                ..Statistics::default()
+            }
+        }
+        CellTables::Grouped(grouped) => Statistics {
+            lines: grouped.lines.spans.len() - 1,
+            source_lines: grouped.source_lines.spans.len() - 1,
+            outcomes: grouped.outcomes.outcomes.len(),
+            pair_bytes: grouped.pairs.cells.bytes() + grouped.classes.len() * size_of::<Class>(),
+            line_bytes: grouped.lines.bytes() + grouped.source_lines.bytes(),
+            outcome_bytes: grouped.outcomes.bytes(),
+            ..Statistics::default()
+        },
+    }
 }
 
 fn by_family(ranges: &[(IpRange, u32)]) -> (Vec<Labelled<u32>>, Vec<Labelled<u128>>) {

@@ -2,10 +2,10 @@
 
 use super::intern::Interner;
 use super::{CompileError, Limits};
-use crate::decision::Decision;
+use crate::decision::Judgement;
 use crate::policy::{Policy, PortRange, Service};
 use crate::tables::BY_SOURCE_PORT;
-use crate::tables::line::{Lines, Span, service_key};
+use crate::tables::line::{Lines, service_key};
 use crate::tables::outcome::{Effect, Outcome, Outcomes, Ranked, Walk};
 
 /// Behind the last key of a line.
@@ -155,7 +155,35 @@ impl<'p> LineBuilder<'p> {
         if line.len() == 2 { line[1] } else { self.source_lines.number(&line) | BY_SOURCE_PORT }
     }
 
-    fn outcome(&mut self, matches: impl Iterator<Item = u32>, closed: bool) -> u32 {
+    /// The rules, by rank.
+    pub(super) fn ranked(&self) -> &[Ranked] {
+        &self.ranks
+    }
+
+    /// Start and value of each run of a line, in turns; those of line 0 are missing.
+    pub(super) fn line_of(&self, number: u32) -> &[u32] {
+        self.lines.get(number)
+    }
+
+    /// The lines of source ports.
+    pub(super) fn source_lines(&self) -> &Interner {
+        &self.source_lines
+    }
+
+    /// How many outcomes there are.
+    pub(super) fn outcomes(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    /// The judgement of an outcome, where no other cell takes part.
+    pub(super) fn judgement(&self, number: u32) -> Judgement {
+        let mut walk = Walk::default();
+        let mut events = self.outcomes.get(number).iter();
+        events.find_map(|rank| walk.step(&self.ranks[*rank as usize])).unwrap_or_else(|| walk.end())
+    }
+
+    /// The number of the outcome of the ranks that match, which come sorted.
+    pub(super) fn outcome(&mut self, matches: impl Iterator<Item = u32>, closed: bool) -> u32 {
         let mut events = Vec::new();
         let mut tier = None;
         let (mut recorded, mut ended) = (false, false);
@@ -194,18 +222,15 @@ impl<'p> LineBuilder<'p> {
     }
 
     /// The tables.
-    pub(super) fn finish(self) -> Built {
-        let mut outcomes = Outcomes { outcomes: Vec::new(), events: Vec::new(), ranks: self.ranks };
+    pub(super) fn built(&self) -> Built {
+        let mut outcomes = Outcomes { outcomes: Vec::new(), events: Vec::new(), ranks: self.ranks.clone() };
         for number in 0..self.outcomes.len() as u32 {
             let events = self.outcomes.get(number);
             let mut walk = Walk::default();
-            let judgement = events
-                .iter()
-                .find_map(|rank| walk.step(&outcomes.ranks[*rank as usize]))
-                .unwrap_or_else(|| walk.end());
+            let judged = events.iter().find_map(|rank| walk.step(&outcomes.ranks[*rank as usize]));
+            let judgement = judged.unwrap_or_else(|| walk.end());
             outcomes.outcomes.push(Outcome {
                 judgement,
-                decisions: [false, true].map(|softened| Decision::of(self.policy, judgement, softened)),
                 first_event: outcomes.events.len() as u32,
                 events: events.len() as u32,
             });
@@ -235,22 +260,10 @@ fn spans(service: &Service) -> impl Iterator<Item = (u32, u32)> + use<> {
 }
 
 /// Lays lines out. Line 0 is empty in the interner; here it says outcome 0.
-fn pack(interned: &Interner) -> Lines {
+pub(super) fn pack(interned: &Interner) -> Lines {
     let mut lines = Lines::default();
     for number in 0..interned.len() as u32 {
-        let line = interned.get(number);
-        let first = lines.starts.len();
-        lines.starts.extend(line.iter().step_by(2));
-        lines.values.extend(line.iter().skip(1).step_by(2));
-        if line.is_empty() {
-            lines.starts.push(0);
-            lines.values.push(0);
-        }
-        let len = (lines.starts.len() - first).next_multiple_of(Lines::STEP);
-        let last = lines.values[lines.values.len() - 1];
-        lines.starts.resize(first + len, u32::MAX);
-        lines.values.resize(first + len, last);
-        lines.spans.push(Span { first: first as u32, len: len as u32 });
+        lines.push(interned.get(number));
     }
     lines
 }

@@ -143,7 +143,7 @@ fn each_limit_is_named_with_its_remedy_when_it_is_passed() {
         Tables::compile_within(Arc::clone(&policy), NOW, &limits).map(|_| ()).map_err(|e| e.to_string())
     };
     assert_eq!(with(|_| ()), Ok(()));
-    let refused = |change, limit: &str, remedy: &str| {
+    let refused = |change: fn(&mut Limits), limit: &str, remedy: &str| {
         let message = with(change).expect_err("the limit is passed");
         assert!(message.contains(limit) && message.contains(remedy), "{message}");
     };
@@ -151,7 +151,8 @@ fn each_limit_is_named_with_its_remedy_when_it_is_passed() {
     refused(|l| l.classes = 100, "over 100 kinds of endpoints", "together with addresses");
     refused(|l| l.places = 100, "in over 100 ways", "together with addresses");
     refused(|l| l.pairs = 10, "over the limit of 10", "write `any`");
-    refused(|l| l.boundaries = 10, "over 10 port boundaries", "join ports");
+    let by_group = |l: &mut Limits| (l.folded, l.boundaries) = (0, 10);
+    refused(by_group, "over 10 port boundaries", "join ports");
 }
 
 #[test]

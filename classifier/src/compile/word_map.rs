@@ -19,5 +19,5 @@ pub(super) fn word_map(entries: &[(u64, u32)]) -> WordMap {
         words[slot] = word;
         values[slot] = value;
     }
-    WordMap { words, values, shift, len: entries.len() }
+    WordMap { words, values, shift }
 }

@@ -8,7 +8,11 @@
 //! A cell of a fine group also holds what coarser groups say of its pair, so that most packets need one
 //! cell. Only where the fine groups have none do the coarser ones take part, one by one.
 
-use super::WordMap;
+use super::line::{Lines, service_key};
+use super::outcome::Outcomes;
+use super::{BY_SOURCE_PORT, WordMap};
+use crate::decision::Judgement;
+use crate::endpoint::ServicePacket;
 
 /// How wide one side of a rule is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -39,17 +43,12 @@ pub(crate) type Numbers = [u32; Level::COUNT];
 
 /// What the look-up knows of a class.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(32))]
 pub(crate) struct Class {
     /// As a source.
     pub(crate) from: Numbers,
     /// As a destination.
     pub(crate) to: Numbers,
-    /// Whether it is softened as a destination: 0 or 1.
-    pub(crate) softened: u32,
 }
-
-const _: () = assert!(size_of::<Class>() == 32);
 
 /// The rules of one pair of levels.
 #[derive(Clone, Copy, Debug)]
@@ -107,5 +106,43 @@ impl Pairs {
             }
         }
         (lines, count)
+    }
+}
+
+/// Cells by group.
+#[derive(Clone, Debug)]
+pub(crate) struct Grouped {
+    pub(crate) classes: Vec<Class>,
+    pub(crate) pairs: Pairs,
+    pub(crate) lines: Lines,
+    pub(crate) source_lines: Lines,
+    pub(crate) outcomes: Outcomes,
+}
+
+impl Grouped {
+    /// The judgement for a packet between two classes.
+    pub(crate) fn judge(&self, source: u32, destination: u32, packet: ServicePacket) -> Judgement {
+        let (source, destination) = (&self.classes[source as usize], &self.classes[destination as usize]);
+        let (mut found, count) = self.pairs.lines(source, destination);
+        match count {
+            0 => Judgement::default(),
+            1 => self.outcomes.get(self.in_line(found[0], packet)).judgement,
+            _ => {
+                for line in &mut found[..count] {
+                    *line = self.in_line(*line, packet);
+                }
+                self.outcomes.merge(&found[..count])
+            }
+        }
+    }
+
+    #[inline]
+    fn in_line(&self, line: u32, packet: ServicePacket) -> u32 {
+        let value = self.lines.get(line, service_key(packet.protocol, packet.destination_port));
+        if value & BY_SOURCE_PORT == 0 {
+            value
+        } else {
+            self.source_lines.get(value & !BY_SOURCE_PORT, u32::from(packet.source_port))
+        }
     }
 }

@@ -44,6 +44,23 @@ impl Lines {
         self.values[from + at - 1]
     }
 
+    /// Appends a line, of which these are start and value of each run, in turns; its number.
+    pub(crate) fn push(&mut self, line: &[u32]) -> u32 {
+        let first = self.starts.len();
+        self.starts.extend(line.iter().step_by(2));
+        self.values.extend(line.iter().skip(1).step_by(2));
+        if line.is_empty() {
+            self.starts.push(0);
+            self.values.push(0);
+        }
+        let len = (self.starts.len() - first).next_multiple_of(Lines::STEP);
+        let last = self.values[self.values.len() - 1];
+        self.starts.resize(first + len, u32::MAX);
+        self.values.resize(first + len, last);
+        self.spans.push(Span { first: first as u32, len: len as u32 });
+        self.spans.len() as u32 - 1
+    }
+
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         self.spans.len() * size_of::<Span>() + self.starts.len() * 8

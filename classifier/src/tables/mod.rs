@@ -8,39 +8,49 @@
 //! Here is the look-up alone; [`crate::compile`] builds. The layouts are in `v4`, `v6` (address), `place`
 //! (VLAN and MAC), `group` (pairs of classes), `line` (ports) and `outcome` (what it comes to).
 
+mod batch;
+pub(crate) mod cells;
+pub(crate) mod fast;
 pub(crate) mod group;
+pub(crate) mod lanes;
 pub(crate) mod line;
 pub(crate) mod outcome;
 pub(crate) mod place;
+pub(crate) mod ports;
 mod prefix_map;
+pub(crate) mod shards;
+pub(crate) mod space;
 mod statistics;
 pub(crate) mod v4;
 pub(crate) mod v6;
 mod word_map;
 
+pub use batch::{Places, Query};
+pub use fast::Answer;
+pub use lanes::Instructions;
 pub use prefix_map::PrefixMap;
-pub use statistics::Statistics;
+pub use statistics::{Form, Statistics};
 pub(crate) use word_map::WordMap;
 
 use crate::addr::{Mac, VlanKey};
 use crate::compile::{self, CompileError, Limits};
-use crate::decision::{Decision, Judgement};
+use crate::decision::{Decision, Judgement, Verdict};
 use crate::endpoint::{Endpoint, ServicePacket};
 use crate::policy::{Policy, SegmentId, Timestamp};
-use group::{Class, Pairs};
-use line::{Lines, service_key};
-use outcome::Outcomes;
+use fast::Fast;
+use group::Grouped;
+use lanes::portable::Portable;
 use place::PlaceTable;
+use space::Space;
 use std::net::IpAddr;
 use std::sync::Arc;
-use v4::V4Table;
 use v6::V6Table;
 
 /// All endpoints that the policy does not tell apart. Of one [`Tables`], and of no other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ClassId(pub(crate) u32);
 
-/// A value of a cell's line with this bit names a line of source ports instead of an outcome.
+/// A value of a general line with this bit names a line of source ports instead of an outcome.
 pub(crate) const BY_SOURCE_PORT: u32 = 1 << 31;
 
 /// The compiled policy.
@@ -48,19 +58,31 @@ pub(crate) const BY_SOURCE_PORT: u32 = 1 << 31;
 pub struct Tables {
     pub(crate) policy: Arc<Policy>,
     pub(crate) now: Timestamp,
-    pub(crate) v4: V4Table,
-    pub(crate) v6: V6Table,
-    pub(crate) place: PlaceTable,
-    pub(crate) classes: Vec<Class>,
+    pub(crate) instructions: Instructions,
+    pub(crate) v4: Space,
+    pub(crate) v6: Arc<V6Table>,
+    pub(crate) place: Arc<PlaceTable>,
+    /// Whether each class is softened as a destination.
+    pub(crate) softened: Vec<bool>,
+    /// Whether any is.
+    pub(crate) any_softened: bool,
+    /// The verdict of each code, towards a destination that is enforced, and one that is softened.
+    pub(crate) verdicts: [[Verdict; 4]; 2],
     /// Segments of all classes, one class behind the other, each sorted by name.
     pub(crate) segments: Vec<SegmentId>,
     /// Where the segments of each class end.
     pub(crate) segment_ends: Vec<u32>,
-    pub(crate) pairs: Pairs,
-    pub(crate) lines: Lines,
-    pub(crate) source_lines: Lines,
-    pub(crate) outcomes: Outcomes,
+    pub(crate) cells: CellTables,
     pub(crate) statistics: Statistics,
+}
+
+/// Pairs of classes → judgement.
+#[derive(Clone, Debug)]
+pub(crate) enum CellTables {
+    /// A closed cell for each pair.
+    Closed(Fast),
+    /// What would be too large for that.
+    Grouped(Grouped),
 }
 
 impl Tables {
@@ -84,7 +106,8 @@ impl Tables {
         compile::compile(policy, now, limits)
     }
 
-    /// The policy that was compiled.
+    /// The policy that was compiled. Changes that an [`Editor`](crate::compile::Editor) has made since are in
+    /// the answers, and not in here.
     #[must_use]
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
@@ -170,9 +193,11 @@ impl Tables {
         destination_port: u16,
     ) -> Judgement {
         let packet = ServicePacket { protocol, source_port, destination_port };
-        match self.outcome(source, destination, packet) {
-            Found::One(number) => self.outcomes.get(number).judgement,
-            Found::Several(judgement) => judgement,
+        match &self.cells {
+            CellTables::Closed(fast) => {
+                fast.judgement(fast.answer::<Portable>(source.0, destination.0, packet))
+            }
+            CellTables::Grouped(grouped) => grouped.judge(source.0, destination.0, packet),
         }
     }
 
@@ -187,38 +212,8 @@ impl Tables {
         source_port: u16,
         destination_port: u16,
     ) -> Decision {
-        let packet = ServicePacket { protocol, source_port, destination_port };
-        let softened = self.classes[destination.0 as usize].softened;
-        match self.outcome(source, destination, packet) {
-            Found::One(number) => self.outcomes.get(number).decisions[(softened & 1) as usize],
-            Found::Several(judgement) => Decision::of(&self.policy, judgement, softened != 0),
-        }
-    }
-
-    #[inline]
-    fn outcome(&self, source: ClassId, destination: ClassId, packet: ServicePacket) -> Found {
-        let (source, destination) = (&self.classes[source.0 as usize], &self.classes[destination.0 as usize]);
-        let (mut found, count) = self.pairs.lines(source, destination);
-        match count {
-            0 => Found::One(0),
-            1 => Found::One(self.in_line(found[0], packet)),
-            _ => {
-                for line in &mut found[..count] {
-                    *line = self.in_line(*line, packet);
-                }
-                Found::Several(self.outcomes.merge(&found[..count]))
-            }
-        }
-    }
-
-    #[inline]
-    fn in_line(&self, line: u32, packet: ServicePacket) -> u32 {
-        let value = self.lines.get(line, service_key(packet.protocol, packet.destination_port));
-        if value & BY_SOURCE_PORT == 0 {
-            value
-        } else {
-            self.source_lines.get(value & !BY_SOURCE_PORT, u32::from(packet.source_port))
-        }
+        let judgement = self.judge(source, destination, protocol, source_port, destination_port);
+        Decision::of(&self.policy, judgement, self.is_softened(destination))
     }
 
     /// The segments of a class, sorted by name, without the built-in `any`.
@@ -233,7 +228,7 @@ impl Tables {
     /// all of its segments are in monitor mode.
     #[must_use]
     pub fn is_softened(&self, class: ClassId) -> bool {
-        self.classes[class.0 as usize].softened != 0
+        self.softened[class.0 as usize]
     }
 
     /// How large the tables are.
@@ -241,12 +236,4 @@ impl Tables {
     pub fn statistics(&self) -> Statistics {
         self.statistics
     }
-}
-
-/// The outcome of a packet.
-enum Found {
-    /// The number of an outcome.
-    One(u32),
-    /// Several cells took part.
-    Several(Judgement),
 }

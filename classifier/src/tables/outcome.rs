@@ -6,7 +6,7 @@
 //! in each tier the earliest enforced match of the union is the earlier one of the two. Events that a cell
 //! has twice do no harm, so cells may overlap.
 
-use crate::decision::{Decision, Judgement};
+use crate::decision::Judgement;
 use crate::policy::{Action, Mode, RuleId, TierId};
 
 /// What a match of a rule does to the evaluation.
@@ -47,8 +47,6 @@ pub(crate) struct Ranked {
 pub(crate) struct Outcome {
     /// The judgement, where this cell is the only one.
     pub(crate) judgement: Judgement,
-    /// What follows from it: towards an enforced destination, and towards a softened one.
-    pub(crate) decisions: [Decision; 2],
     /// Where its events are.
     pub(crate) first_event: u32,
     /// How many there are.

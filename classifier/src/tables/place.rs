@@ -86,6 +86,12 @@ impl PlaceTable {
         state
     }
 
+    /// Whether the policy speaks of VLANs or MACs.
+    #[inline]
+    pub(crate) fn speaks_of_places(&self) -> bool {
+        self.vlans.is_some() || self.macs.is_some()
+    }
+
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         let vlans = self.vlans.as_ref().map_or(0, |v| v.len() * 2);

@@ -1,8 +1,32 @@
 //! How large compiled tables are.
 
+/// The form that the cells of a policy have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Form {
+    /// The rules spread too far for closed cells: a look-up puts several groups together, packet by packet.
+    #[default]
+    Grouped,
+    /// A cell per pair, as a line of ports.
+    Lines,
+    /// A cell per pair, as a row by service class.
+    Rows,
+    /// Rows, of which three are looked up and the lowest rank counts.
+    Layers,
+}
+
 /// Counts and bytes, for `show` commands and for those who tune a policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {
+    /// The form of the cells.
+    pub form: Form,
+    /// Pairs in buckets.
+    pub hashed_pairs: usize,
+    /// Pairs that found their bucket full.
+    pub spilled_pairs: usize,
+    /// Cells of the matrix.
+    pub matrix_cells: usize,
+    /// Cells that do not fit a line, and have a general one: these are slower.
+    pub general_lines: usize,
     /// Rules that take part: those that have not expired.
     pub rules: usize,
     /// Address ranges that the policy names, those that adjoin or overlap within one segment merged.

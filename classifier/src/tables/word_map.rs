@@ -12,8 +12,6 @@ pub(crate) struct WordMap {
     pub(crate) values: Box<[u32]>,
     /// How far a hash is shifted to yield a slot.
     pub(crate) shift: u32,
-    /// How many words there are.
-    pub(crate) len: usize,
 }
 
 impl WordMap {
@@ -41,6 +39,11 @@ impl WordMap {
             }
             slot = (slot + 1) & mask;
         }
+    }
+
+    /// All words and their values.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.words.iter().copied().zip(self.values.iter().copied()).filter(|(word, _)| *word != Self::EMPTY)
     }
 
     /// Bytes of memory.

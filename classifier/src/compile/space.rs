@@ -1,0 +1,212 @@
+//! Builds and changes a [`Space`], one /16 at a time.
+
+use super::intern::WordHashMap;
+use crate::tables::lanes::Sixteen;
+use crate::tables::shards::Shards;
+use crate::tables::space::{Line, Space};
+
+/// Runs within a /16: first address and state. The first starts at 0.
+pub(super) type Runs = Vec<(u16, u32)>;
+
+/// A space, and what it takes to change it.
+#[derive(Clone, Debug)]
+pub(crate) struct SpaceBuilder {
+    pub(super) space: Space,
+    /// Free blocks of 2^n entries, by n.
+    free_blocks: Vec<Vec<u32>>,
+    free_lines: Vec<u32>,
+    /// The entry that all /16s of one state share.
+    uniform: WordHashMap<u32, u32>,
+}
+
+/// Blocks are cut no finer: 16 addresses have at most 16 runs.
+const FINEST: u32 = 4;
+/// The cuts that are tried, the coarsest first.
+const SHIFTS: [u32; 8] = [16, 12, 10, 8, 7, 6, 5, FINEST];
+
+impl SpaceBuilder {
+    /// The table of these runs: first address and state, sorted, the first at 0.
+    pub(super) fn new(runs: &[(u32, u32)], wide: bool) -> Self {
+        let mut builder = SpaceBuilder {
+            space: Space {
+                root: Shards::filled(0, 1 << 16),
+                entries: Shards::new(),
+                lines: Shards::new(),
+                upper: wide.then(Shards::new),
+            },
+            free_blocks: vec![Vec::new(); 17],
+            free_lines: Vec::new(),
+            uniform: WordHashMap::default(),
+        };
+        // The line that is read where the answer is not in a line.
+        builder.new_line(&[(0, 0)]);
+        let mut at = 0;
+        let mut here: Runs = Vec::new();
+        for upper in 0..1u32 << 16 {
+            let last = upper << 16 | 0xffff;
+            here.clear();
+            while runs.get(at + 1).is_some_and(|next| next.0 <= upper << 16) {
+                at += 1;
+            }
+            here.push((0, runs[at].1));
+            while let Some((start, state)) = runs.get(at + 1).filter(|next| next.0 <= last) {
+                here.push((*start as u16, *state));
+                at += 1;
+            }
+            let root = builder.block(&here);
+            *builder.space.root.get_mut(upper) = root;
+        }
+        builder
+    }
+
+    /// The runs of a /16.
+    pub(super) fn runs(&self, upper: u16) -> Runs {
+        let root = *self.space.root.get(u32::from(upper));
+        let (first, shift) = (root >> Space::SHIFT_BITS, root & 31);
+        let mut runs: Runs = Vec::new();
+        for slot in 0..1u32 << (16 - shift) {
+            let base = slot << shift;
+            let entry = *self.space.entries.get(first + slot);
+            let mut push = |start: u32, state: u32| {
+                if runs.last().is_none_or(|(_, last)| *last != state) {
+                    runs.push((start as u16, state));
+                }
+            };
+            if entry & Space::UNIFORM != 0 {
+                push(base, entry & !Space::UNIFORM);
+                continue;
+            }
+            let line = self.space.lines.get(entry);
+            let upper = self.space.upper.as_ref().map(|upper| upper.get(entry));
+            for run in 0..16 {
+                if run > 0 && line.starts[run] == u16::MAX && line.starts[run - 1] == u16::MAX {
+                    break;
+                }
+                let high = upper.map_or(0, |upper| u32::from(upper[run]) << 16);
+                push(u32::from(line.starts[run]).max(base), u32::from(line.states[run]) | high);
+            }
+        }
+        runs
+    }
+
+    /// Replaces the runs of a /16.
+    pub(super) fn set(&mut self, upper: u16, runs: &[(u16, u32)]) {
+        let old = *self.space.root.get(u32::from(upper));
+        let new = self.block(runs);
+        *self.space.root.get_mut(u32::from(upper)) = new;
+        self.release(old);
+    }
+
+    /// Makes a block of these runs: its root.
+    fn block(&mut self, runs: &[(u16, u32)]) -> u32 {
+        if let [(_, state)] = runs {
+            let entry = Space::UNIFORM | state;
+            let first = match self.uniform.get(state) {
+                Some(first) => *first,
+                None => {
+                    let first = self.allocate(0);
+                    *self.space.entries.get_mut(first) = entry;
+                    self.uniform.insert(*state, first);
+                    first
+                }
+            };
+            return first << Space::SHIFT_BITS | 16;
+        }
+        let shift = SHIFTS.into_iter().find(|shift| fits(runs, *shift));
+        let shift = shift.expect("sixteen addresses have at most sixteen runs");
+        let first = self.allocate(16 - shift);
+        let mut at = 0;
+        for slot in 0..1u32 << (16 - shift) {
+            let (base, last) = (slot << shift, (slot << shift) + ((1 << shift) - 1));
+            while runs.get(at + 1).is_some_and(|next| u32::from(next.0) <= base) {
+                at += 1;
+            }
+            let end = at + 1 + runs[at + 1..].iter().take_while(|next| u32::from(next.0) <= last).count();
+            let entry = if end == at + 1 {
+                Space::UNIFORM | runs[at].1
+            } else {
+                let line = self.new_line(&runs[at..end]);
+                at = end - 1;
+                line
+            };
+            *self.space.entries.get_mut(first + slot) = entry;
+        }
+        first << Space::SHIFT_BITS | shift
+    }
+
+    fn release(&mut self, root: u32) {
+        let (first, shift) = (root >> Space::SHIFT_BITS, root & 31);
+        if shift == 16 && *self.space.entries.get(first) & Space::UNIFORM != 0 {
+            return;
+        }
+        for slot in 0..1u32 << (16 - shift) {
+            let entry = *self.space.entries.get(first + slot);
+            if entry & Space::UNIFORM == 0 {
+                self.free_lines.push(entry);
+            }
+        }
+        self.free_blocks[(16 - shift) as usize].push(first);
+    }
+
+    /// A block of 2^`bits` entries, aligned to its size.
+    fn allocate(&mut self, bits: u32) -> u32 {
+        if let Some(first) = self.free_blocks[bits as usize].pop() {
+            return first;
+        }
+        let size = 1usize << bits;
+        let end = self.space.entries.len();
+        let first = end.next_multiple_of(size);
+        // What alignment skips is used for smaller blocks.
+        let mut skipped = end;
+        while skipped < first {
+            let bits = skipped.trailing_zeros();
+            self.free_blocks[bits as usize].push(skipped as u32);
+            skipped += 1 << bits;
+        }
+        self.space.entries.extend_to(first + size, 0);
+        first as u32
+    }
+
+    /// A line of at most 16 runs; the first counts from the beginning, wherever it started.
+    fn new_line(&mut self, runs: &[(u16, u32)]) -> u32 {
+        let last = runs[runs.len() - 1].1;
+        let mut line = Line { starts: [u16::MAX; 16], states: [last as u16; 16] };
+        let mut upper: Sixteen = [(last >> 16) as u16; 16];
+        for (at, (start, state)) in runs.iter().enumerate() {
+            line.starts[at] = if at == 0 { 0 } else { *start };
+            line.states[at] = *state as u16;
+            upper[at] = (state >> 16) as u16;
+        }
+        let at = match self.free_lines.pop() {
+            Some(at) => {
+                *self.space.lines.get_mut(at) = line;
+                at
+            }
+            None => self.space.lines.push(line),
+        };
+        if let Some(table) = &mut self.space.upper {
+            table.extend_to(at as usize + 1, [0; 16]);
+            *table.get_mut(at) = upper;
+        }
+        at
+    }
+}
+
+/// Whether no entry of a block with this shift needs more than sixteen runs.
+fn fits(runs: &[(u16, u32)], shift: u32) -> bool {
+    // The run that reaches into an entry from before counts there, too.
+    let mut count = 1;
+    let mut slot = 0;
+    for (start, _) in &runs[1..] {
+        let here = u32::from(*start) >> shift;
+        if here != slot {
+            let reaches_in = u32::from(*start) & ((1 << shift) - 1) != 0;
+            (slot, count) = (here, u32::from(reaches_in));
+        }
+        count += 1;
+        if count > 16 {
+            return false;
+        }
+    }
+    true
+}

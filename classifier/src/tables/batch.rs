@@ -1,0 +1,407 @@
+//! Many packets at once, in stages, so that the misses of one packet hide behind the work for others.
+//!
+//! ```text
+//! roots ─► entries ─► lines ─► numbers ─► buckets ─► port lines ─► answers      (32 packets per stage)
+//! ```
+//!
+//! Each stage asks for the memory that the next one reads. No branch of a stage hangs on a packet, but for those
+//! that policies of an unusual shape take.
+
+use super::cells::Cells;
+use super::fast::{Answer, Fast, code_of};
+use super::group::Grouped;
+use super::lanes::dispatch::{Job, dispatch};
+use super::lanes::portable::Portable;
+use super::lanes::{Instructions, Lanes};
+use super::ports::{PortRows, Ports, RunValue};
+use super::space::Space;
+use super::{CellTables, Tables};
+use crate::addr::{Mac, VlanKey};
+use crate::decision::{Decision, Judgement, Verdict};
+use crate::endpoint::ServicePacket;
+
+/// Packets per stage. Measured: 32 beats 16 and 64.
+const STAGE: usize = 32;
+
+/// A packet between addresses of type `A` (`u32` for IPv4, `u128` for IPv6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Query<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port, or ICMP type and code.
+    pub destination_port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+}
+
+const _: () = assert!(size_of::<Query<u32>>() == 16);
+
+impl<A> Query<A> {
+    #[inline(always)]
+    fn packet(&self) -> ServicePacket {
+        ServicePacket {
+            protocol: self.protocol,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+        }
+    }
+}
+
+/// VLANs and MACs of a packet, where they are known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Places {
+    /// The source's.
+    pub source: (Option<VlanKey>, Option<Mac>),
+    /// The destination's.
+    pub destination: (Option<VlanKey>, Option<Mac>),
+}
+
+/// An address whose states can be looked up in bulk.
+trait Addressed: Copy + Default {
+    /// States of sources, then of destinations.
+    fn states<L: Lanes>(tables: &Tables, queries: &[Query<Self>; STAGE], states: &mut [[u32; STAGE]; 2]);
+}
+
+impl Addressed for u32 {
+    #[inline(always)]
+    fn states<L: Lanes>(tables: &Tables, queries: &[Query<u32>; STAGE], states: &mut [[u32; STAGE]; 2]) {
+        if tables.v4.upper.is_some() {
+            v4_states::<L, true>(&tables.v4, queries, states);
+        } else {
+            v4_states::<L, false>(&tables.v4, queries, states);
+        }
+    }
+}
+
+#[inline(always)]
+fn v4_states<L: Lanes, const WIDE: bool>(
+    space: &Space,
+    queries: &[Query<u32>; STAGE],
+    states: &mut [[u32; STAGE]; 2],
+) {
+    let [sources, destinations] = states;
+    for ((query, source), destination) in queries.iter().zip(sources.iter_mut()).zip(destinations.iter_mut())
+    {
+        *source = space.entry_index(query.source);
+        *destination = space.entry_index(query.destination);
+        L::prefetch(space.entries.get(*source));
+        L::prefetch(space.entries.get(*destination));
+    }
+    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
+        *source = *space.entries.get(*source);
+        *destination = *space.entries.get(*destination);
+        L::prefetch(space.lines.get(Space::line_index(*source)));
+        L::prefetch(space.lines.get(Space::line_index(*destination)));
+    }
+    for ((query, source), destination) in queries.iter().zip(sources.iter_mut()).zip(destinations.iter_mut())
+    {
+        *source = space.state::<L, WIDE>(*source, query.source);
+        *destination = space.state::<L, WIDE>(*destination, query.destination);
+    }
+}
+
+impl Addressed for u128 {
+    #[inline(always)]
+    fn states<L: Lanes>(tables: &Tables, queries: &[Query<u128>; STAGE], states: &mut [[u32; STAGE]; 2]) {
+        for (at, query) in queries.iter().enumerate() {
+            states[0][at] = tables.v6.get(query.source);
+            states[1][at] = tables.v6.get(query.destination);
+        }
+    }
+}
+
+/// A batch to be answered.
+struct Batch<'a, A> {
+    tables: &'a Tables,
+    fast: &'a Fast,
+    queries: &'a [Query<A>],
+    places: &'a [Places],
+    answers: &'a mut [Answer],
+}
+
+impl<A: Addressed> Job for Batch<'_, A> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Batch { tables, fast, queries, places, answers } = self;
+        let (whole, rest) = queries.as_chunks::<STAGE>();
+        let (whole_answers, rest_answers) = answers.as_chunks_mut::<STAGE>();
+        for (at, (queries, answers)) in whole.iter().zip(whole_answers).enumerate() {
+            stages::<L, A>(tables, fast, queries, places.get(at * STAGE..).unwrap_or(&[]), answers);
+        }
+        if !rest.is_empty() {
+            // Stages are always full: what is missing is made up, and its answers are not taken.
+            let mut padded = [Query::default(); STAGE];
+            padded[..rest.len()].copy_from_slice(rest);
+            let mut padded_answers = [Answer::default(); STAGE];
+            let places = places.get(whole.len() * STAGE..).unwrap_or(&[]);
+            stages::<L, A>(tables, fast, &padded, places, &mut padded_answers);
+            rest_answers.copy_from_slice(&padded_answers[..rest.len()]);
+        }
+    }
+}
+
+#[inline(always)]
+fn stages<L: Lanes, A: Addressed>(
+    tables: &Tables,
+    fast: &Fast,
+    queries: &[Query<A>; STAGE],
+    places: &[Places],
+    answers: &mut [Answer; STAGE],
+) {
+    let mut states = [[0; STAGE]; 2];
+    A::states::<L>(tables, queries, &mut states);
+    tables.refine_lanes(places, &mut states);
+    let softened = tables.softened_lanes(&states[1]);
+    answer::<L, A>(fast, &mut states, queries, answers);
+    if softened != 0 {
+        for (lane, answer) in answers.iter_mut().enumerate() {
+            *answer = answer.towards(softened & 1 << lane != 0);
+        }
+    }
+}
+
+/// Looks pairs up in their buckets; a bit for each that needs a second look.
+#[inline(always)]
+fn in_buckets<L: Lanes, const WIDE: bool>(
+    cells: &Cells,
+    hashes: &[u32; STAGE],
+    cell_of: &mut [u32; STAGE],
+    places: &mut [u32; STAGE],
+) -> u32 {
+    let mut unsure = 0;
+    for (at, ((hash, cell_of), place)) in hashes.iter().zip(cell_of).zip(places).enumerate() {
+        let (cell, is_unsure) = cells.in_bucket::<L, WIDE>(*hash);
+        (*cell_of, *place) = (cell.cell, cell.place);
+        unsure |= is_unsure << at;
+    }
+    unsure
+}
+
+#[inline(always)]
+fn answer<L: Lanes, A>(
+    fast: &Fast,
+    states: &mut [[u32; STAGE]; 2],
+    queries: &[Query<A>; STAGE],
+    answers: &mut [Answer; STAGE],
+) {
+    let cells = &fast.cells;
+    let [sources, destinations] = states;
+    let mut places = [0; STAGE];
+    let mut cell_of = [0; STAGE];
+    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
+        *source = u32::from(fast.from[*source as usize]);
+        *destination = u32::from(fast.to[*destination as usize]);
+    }
+    if cells.is_hashed {
+        let mut hashes = [0; STAGE];
+        for ((source, destination), hash) in sources.iter().zip(destinations.iter()).zip(&mut hashes) {
+            *hash = cells.hash.mix(cells.hash.word(*source, *destination));
+        }
+        for hash in &hashes {
+            L::prefetch(cells.buckets.get(cells.hash.bucket(*hash)));
+        }
+        let unsure = if cells.upper.is_some() {
+            in_buckets::<L, true>(cells, &hashes, &mut cell_of, &mut places)
+        } else {
+            in_buckets::<L, false>(cells, &hashes, &mut cell_of, &mut places)
+        };
+        let mut rest = unsure;
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize & (STAGE - 1);
+            rest &= rest - 1;
+            let cell = cells.elsewhere(sources[at], destinations[at]);
+            (cell_of[at], places[at]) = (cell.cell, cell.place);
+        }
+    } else {
+        for at in 0..STAGE {
+            destinations[at] = cells.matrix_index(sources[at], destinations[at]);
+            cells.prefetch_matrix::<L>(destinations[at]);
+        }
+        for at in 0..STAGE {
+            let cell = cells.of_matrix(destinations[at]);
+            (cell_of[at], places[at]) = (cell.cell, cell.place);
+        }
+    }
+    match &fast.ports {
+        Ports::Lines(lines) => {
+            for cell in &cell_of {
+                L::prefetch(lines.lines.get(*cell));
+            }
+            let mut general = 0u32;
+            for (at, query) in queries.iter().enumerate() {
+                let class = lines.protocols[usize::from(query.protocol)];
+                let line = lines.lines.get(cell_of[at]);
+                let run = line.run::<L>(class, query.destination_port);
+                let value = line.values[run as usize & 15];
+                general |= u32::from((class > 7) | (value == RunValue::ELSEWHERE.0)) << at;
+                answers[at] = Answer::closed(u32::from(value), places[at] << 4 | run);
+            }
+            while general != 0 {
+                let at = general.trailing_zeros() as usize & (STAGE - 1);
+                general &= general - 1;
+                answers[at] = fast.elsewhere(places[at], queries[at].packet());
+            }
+        }
+        Ports::Rows(rows) => {
+            in_rows::<L, A>(fast, rows, [sources, destinations], &mut cell_of, queries, answers)
+        }
+    }
+}
+
+/// Looks services up in the rows of cells.
+#[inline(always)]
+fn in_rows<L: Lanes, A>(
+    fast: &Fast,
+    rows: &PortRows,
+    [sources, destinations]: [&mut [u32; STAGE]; 2],
+    cell_of: &mut [u32; STAGE],
+    queries: &[Query<A>; STAGE],
+    answers: &mut [Answer; STAGE],
+) {
+    let mut services = [0; STAGE];
+    for (at, query) in queries.iter().enumerate() {
+        services[at] = rows.service(query.packet());
+        cell_of[at] = cell_of[at] * rows.width + services[at];
+        L::prefetch(&rows.rows[cell_of[at] as usize]);
+    }
+    if let Some(layers) = &fast.layers {
+        for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
+            (*source, *destination) = layers.positions(*source, *destination);
+            L::prefetch(&layers.by_source[*source as usize]);
+            L::prefetch(&layers.by_destination[*destination as usize]);
+        }
+        for at in 0..STAGE {
+            let (a, b) =
+                (layers.by_source[sources[at] as usize], layers.by_destination[destinations[at] as usize]);
+            sources[at] = u32::from(a) * rows.width + services[at];
+            destinations[at] = u32::from(b) * rows.width + services[at];
+            L::prefetch(&rows.rows[sources[at] as usize]);
+            L::prefetch(&rows.rows[destinations[at] as usize]);
+        }
+    }
+    for (at, answer) in answers.iter_mut().enumerate() {
+        let mut lowest = rows.rows[cell_of[at] as usize];
+        if fast.layers.is_some() {
+            let (a, b) = (rows.rows[sources[at] as usize], rows.rows[destinations[at] as usize]);
+            lowest = lowest.min(a).min(b);
+        }
+        let outcome = lowest.wrapping_add(1);
+        let code = fast.meanings.codes[usize::from(outcome)];
+        *answer = Answer::closed(u32::from(code), u32::from(outcome));
+    }
+}
+
+impl Tables {
+    /// Answers for many IPv4 packets. `places` has one element per query, or none: then no VLAN or MAC is
+    /// known, and no condition on one holds.
+    ///
+    /// # Panics
+    /// Where there are fewer answers than queries.
+    pub fn classify_v4(&self, queries: &[Query<u32>], places: &[Places], answers: &mut [Answer]) {
+        self.classify(queries, places, answers);
+    }
+
+    /// Answers for many IPv6 packets.
+    ///
+    /// # Panics
+    /// Where there are fewer answers than queries.
+    pub fn classify_v6(&self, queries: &[Query<u128>], places: &[Places], answers: &mut [Answer]) {
+        self.classify(queries, places, answers);
+    }
+
+    /// Takes VLANs and MACs into account, where the policy speaks of them.
+    #[inline(always)]
+    fn refine_lanes(&self, places: &[Places], states: &mut [[u32; STAGE]; 2]) {
+        if !self.place.speaks_of_places() {
+            return;
+        }
+        for (at, place) in places.iter().take(STAGE).enumerate() {
+            let refine = |state, (vlan, mac)| self.place.refine(state, vlan, mac);
+            states[0][at] = refine(states[0][at], place.source);
+            states[1][at] = refine(states[1][at], place.destination);
+        }
+    }
+
+    /// A bit for each destination that is softened.
+    #[inline(always)]
+    fn softened_lanes(&self, destinations: &[u32; STAGE]) -> u32 {
+        if !self.any_softened {
+            return 0;
+        }
+        let softened = |(at, class): (usize, &u32)| u32::from(self.softened[*class as usize]) << at;
+        destinations.iter().enumerate().map(softened).sum()
+    }
+
+    /// The slow way, packet by packet.
+    fn classify_grouped<A: Addressed>(
+        &self,
+        grouped: &Grouped,
+        queries: &[Query<A>],
+        places: &[Places],
+        answers: &mut [Answer],
+    ) {
+        let mut states = [[0; STAGE]; 2];
+        let chunks = queries.chunks(STAGE).zip(answers.chunks_mut(STAGE)).enumerate();
+        for (at, (queries, answers)) in chunks {
+            let mut padded = [Query::default(); STAGE];
+            padded[..queries.len()].copy_from_slice(queries);
+            A::states::<Portable>(self, &padded, &mut states);
+            self.refine_lanes(places.get(at * STAGE..).unwrap_or(&[]), &mut states);
+            for (at, (query, answer)) in queries.iter().zip(answers).enumerate() {
+                let judgement = grouped.judge(states[0][at], states[1][at], query.packet());
+                *answer = Answer::grouped(code_of(&self.policy, judgement), judgement)
+                    .towards(self.softened[states[1][at] as usize]);
+            }
+        }
+    }
+
+    /// What happens to the packet of an answer.
+    #[must_use]
+    #[inline]
+    pub fn verdict_of(&self, answer: Answer) -> Verdict {
+        self.verdicts[usize::from(answer.is_softened())][answer.code()]
+    }
+
+    /// What the rules say of the packet of an answer.
+    #[must_use]
+    pub fn judgement_of(&self, answer: Answer) -> Judgement {
+        match &self.cells {
+            CellTables::Closed(fast) => fast.judgement(answer),
+            CellTables::Grouped(_) => answer.grouped_judgement(),
+        }
+    }
+
+    /// What happens to the packet of an answer, and why.
+    #[must_use]
+    pub fn decision_of(&self, answer: Answer) -> Decision {
+        Decision::of(&self.policy, self.judgement_of(answer), answer.is_softened())
+    }
+
+    /// The instructions that look-ups in bulk run on.
+    #[must_use]
+    pub fn instructions(&self) -> Instructions {
+        self.instructions
+    }
+
+    /// The same tables on other instructions, `None` where this processor has them not.
+    #[must_use]
+    pub fn with_instructions(mut self, instructions: Instructions) -> Option<Tables> {
+        self.instructions = instructions;
+        instructions.are_available().then_some(self)
+    }
+
+    fn classify<A: Addressed>(&self, queries: &[Query<A>], places: &[Places], answers: &mut [Answer]) {
+        let answers = &mut answers[..queries.len()];
+        match &self.cells {
+            CellTables::Closed(fast) => {
+                dispatch(self.instructions, Batch { tables: self, fast, queries, places, answers });
+            }
+            CellTables::Grouped(grouped) => self.classify_grouped(grouped, queries, places, answers),
+        }
+    }
+}

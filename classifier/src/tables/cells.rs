@@ -1,0 +1,224 @@
+//! (number of the source, number of the destination) → cell.
+//!
+//! ```text
+//! (source, destination) ──hash──► bucket: up to 15 pairs ──► cell, place
+//!                                       └─► none of them: matrix[coarse source][coarse destination]
+//! ```
+//!
+//! The pairs that rules name by narrow sets are in the buckets. All else is by a matrix over *coarse* numbers,
+//! which tell apart only what wide rules do; of a policy of segments alone it is one cell. Small policies are all
+//! matrix. The hash is a bijection on the words that occur, so a bucket need not hold what the bucket's number says.
+//!
+//! The *place* of a cell is the slot of its pair, or its position in the matrix: what belongs to a pair and
+//! not to the cell that many pairs share (the rules' identity) is found by it.
+
+use super::lanes::{Lanes, Sixteen};
+use super::shards::Shards;
+use super::word_map::WordMap;
+
+/// Pairs whose hashes are neighbours.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Bucket {
+    /// Low 16 bits of the hash of each pair; unused ones hold a value that none in this bucket has. The last says
+    /// whether pairs have spilled.
+    pub(crate) rests: Sixteen,
+    /// Low 16 bits of the cell of each; the last is that of absent pairs, where the matrix is one cell.
+    pub(crate) cells: Sixteen,
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    /// Pairs in a bucket.
+    pub(crate) const PAIRS: usize = 15;
+    /// What the last rest is where a pair that is absent here may be among the spilled ones.
+    pub(crate) const SPILLED: u16 = 1;
+}
+
+/// How a pair is hashed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hash {
+    /// Bits of a destination's number.
+    pub(crate) low: u32,
+    /// Bits of a word: source and destination together.
+    pub(crate) bits: u32,
+    /// How many buckets there are.
+    pub(crate) buckets: u32,
+}
+
+impl Hash {
+    /// The pair as a word.
+    #[inline(always)]
+    pub(crate) fn word(self, source: u32, destination: u32) -> u32 {
+        source << self.low | destination
+    }
+
+    /// A bijection on words: multiplications by odd numbers, and a shifted xor (as in MurmurHash3's finaliser).
+    #[inline(always)]
+    pub(crate) fn mix(self, word: u32) -> u32 {
+        let mask = ((1u64 << self.bits) - 1) as u32;
+        let mut hash = word.wrapping_mul(0x9e37_79b1) & mask;
+        hash ^= hash >> (self.bits / 2);
+        hash.wrapping_mul(0x85eb_ca6b) & mask
+    }
+
+    /// The bucket of a hash.
+    #[inline(always)]
+    pub(crate) fn bucket(self, hash: u32) -> u32 {
+        ((u64::from(hash) * u64::from(self.buckets)) >> self.bits) as u32
+    }
+}
+
+/// Cell and place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cell {
+    pub(crate) cell: u32,
+    pub(crate) place: u32,
+}
+
+/// The table.
+#[derive(Clone, Debug)]
+pub(crate) struct Cells {
+    pub(crate) hash: Hash,
+    pub(crate) buckets: Shards<Bucket, 1024>,
+    /// Upper bits of the cells of each bucket, where there are more than 65,536 cells.
+    pub(crate) upper: Option<Shards<Sixteen, 1024>>,
+    /// Pairs that found their bucket full: cells by word. The place follows from the index.
+    pub(crate) spilled: WordMap,
+    /// The cell of each spilled pair.
+    pub(crate) spilled_cells: Vec<u32>,
+    /// Whether any pair is in the buckets.
+    pub(crate) is_hashed: bool,
+    /// Coarse numbers by number of the source.
+    pub(crate) coarse_from: Vec<u16>,
+    /// Coarse numbers by number of the destination.
+    pub(crate) coarse_to: Vec<u16>,
+    /// 1 where the matrix has more than one cell.
+    pub(crate) has_matrix: u32,
+    /// How many coarse destinations there are; 0 where the matrix is one cell.
+    pub(crate) width: u32,
+    /// Cells by coarse numbers.
+    pub(crate) matrix: Vec<u16>,
+    /// Upper bits of those.
+    pub(crate) matrix_upper: Option<Vec<u16>>,
+}
+
+impl Cells {
+    /// The place of the first spilled pair.
+    #[inline(always)]
+    pub(crate) fn first_spilled(&self) -> u32 {
+        self.hash.buckets * 16
+    }
+
+    /// The place of the first cell of the matrix.
+    #[inline(always)]
+    pub(crate) fn first_of_matrix(&self) -> u32 {
+        self.first_spilled() + self.spilled_cells.len() as u32
+    }
+
+    /// How many places there are.
+    pub(crate) fn places(&self) -> usize {
+        self.first_of_matrix() as usize + self.matrix.len()
+    }
+
+    /// The position of a pair in the matrix.
+    #[inline(always)]
+    pub(crate) fn matrix_index(&self, source: u32, destination: u32) -> u32 {
+        if self.width == 0 {
+            return 0;
+        }
+        let (from, to) = (self.coarse_from[source as usize], self.coarse_to[destination as usize]);
+        u32::from(from) * self.width + u32::from(to)
+    }
+
+    /// Asks for a position of the matrix.
+    #[inline(always)]
+    pub(crate) fn prefetch_matrix<L: Lanes>(&self, at: u32) {
+        L::prefetch(&self.matrix[at as usize]);
+    }
+
+    /// The cell at a position of the matrix.
+    #[inline(always)]
+    pub(crate) fn of_matrix(&self, at: u32) -> Cell {
+        let upper = self.matrix_upper.as_ref().map_or(0, |upper| u32::from(upper[at as usize]) << 16);
+        Cell { cell: u32::from(self.matrix[at as usize]) | upper, place: self.first_of_matrix() + at }
+    }
+
+    /// The cell of a pair by the matrix.
+    #[inline(always)]
+    pub(crate) fn in_matrix(&self, source: u32, destination: u32) -> Cell {
+        self.of_matrix(self.matrix_index(source, destination))
+    }
+
+    /// The cell of a pair by its bucket, and whether the pair is absent there: then it may have spilled, and is
+    /// else by the matrix.
+    #[inline(always)]
+    pub(crate) fn in_bucket<L: Lanes, const WIDE: bool>(&self, hash: u32) -> (Cell, u32) {
+        let index = self.hash.bucket(hash);
+        let bucket = self.buckets.get(index);
+        let found = L::equal(&bucket.rests, hash as u16) & 0x7fff;
+        let slot = (found | 0x8000).trailing_zeros();
+        let mut cell = u32::from(bucket.cells[slot as usize & 15]);
+        if WIDE && let Some(upper) = &self.upper {
+            cell |= u32::from(upper.get(index)[slot as usize & 15]) << 16;
+        }
+        // 1 where the pair is absent, by arithmetic: every second packet may be, in no order.
+        let is_absent = (slot + 1) >> 4;
+        (Cell { cell, place: index * 16 + slot }, is_absent & (u32::from(bucket.rests[15]) | self.has_matrix))
+    }
+
+    /// The cell of a pair that its bucket does not hold.
+    #[cold]
+    pub(crate) fn elsewhere(&self, source: u32, destination: u32) -> Cell {
+        match self.spilled.get(u64::from(self.hash.word(source, destination))) {
+            Some(at) => Cell { cell: self.spilled_cells[at as usize], place: self.first_spilled() + at },
+            None => self.in_matrix(source, destination),
+        }
+    }
+
+    /// The cell of a pair.
+    #[inline(always)]
+    pub(crate) fn find<L: Lanes>(&self, source: u32, destination: u32) -> Cell {
+        if self.is_hashed {
+            let hash = self.hash.mix(self.hash.word(source, destination));
+            let (cell, is_unsure) = if self.upper.is_some() {
+                self.in_bucket::<L, true>(hash)
+            } else {
+                self.in_bucket::<L, false>(hash)
+            };
+            if is_unsure != 0 { self.elsewhere(source, destination) } else { cell }
+        } else {
+            self.in_matrix(source, destination)
+        }
+    }
+
+    /// The cell at a place.
+    pub(crate) fn at(&self, place: u32) -> u32 {
+        if place >= self.first_of_matrix() {
+            let at = (place - self.first_of_matrix()) as usize;
+            return u32::from(self.matrix[at])
+                | self.matrix_upper.as_ref().map_or(0, |u| u32::from(u[at]) << 16);
+        }
+        if place >= self.first_spilled() {
+            return self.spilled_cells[(place - self.first_spilled()) as usize];
+        }
+        let (index, slot) = (place / 16, place as usize % 16);
+        let upper = self.upper.as_ref().map_or(0, |upper| u32::from(upper.get(index)[slot]) << 16);
+        u32::from(self.buckets.get(index).cells[slot]) | upper
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let upper = self.upper.as_ref().map_or(0, Shards::bytes);
+        let matrix_upper = self.matrix_upper.as_ref().map_or(0, |m| m.len() * 2);
+        let coarse = (self.coarse_from.len() + self.coarse_to.len()) * 2;
+        self.buckets.bytes()
+            + upper
+            + self.spilled.bytes()
+            + self.spilled_cells.len() * 4
+            + coarse
+            + self.matrix.len() * 2
+            + matrix_upper
+    }
+}

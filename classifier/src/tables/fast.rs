@@ -1,0 +1,212 @@
+//! Two classes and a service → answer, in one probe: every cell holds all rules of its pair.
+//!
+//! Not every policy fits this form within its limits. What does not is looked up by [`super::group`].
+
+use super::cells::Cells;
+use super::lanes::Lanes;
+use super::ports::{Code, Ports, RunValue};
+use crate::decision::Judgement;
+use crate::endpoint::ServicePacket;
+use crate::policy::{Action, Policy, RuleId};
+use std::sync::Arc;
+
+/// What a look-up in bulk yields; [`super::Tables::verdict_of`] and the like tell what it means. Of one [`super::Tables`],
+/// and of no other.
+///
+/// ```text
+/// 63        62..32                     31..30  29..0
+/// softened  first monitor rule + 1 *   code    place and run, outcome, or deciding rule + 1 *     (*: of groups)
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Answer(pub(crate) u64);
+
+impl Answer {
+    pub(crate) const CODE_SHIFT: u32 = 30;
+    /// Most places, with four bits for the run.
+    pub(crate) const PLACES: usize = 1 << 25;
+
+    const SOFTENED: u32 = 63;
+
+    /// The answer of a closed cell.
+    #[inline(always)]
+    pub(crate) fn closed(code: u32, rest: u32) -> Answer {
+        Answer(u64::from(code << Self::CODE_SHIFT | rest))
+    }
+
+    /// The answer of cells by group.
+    pub(crate) fn grouped(code: Code, judgement: Judgement) -> Answer {
+        let number = |rule: Option<RuleId>| rule.map_or(0, |id| u64::from(id.0) + 1);
+        let (decided, monitor) = (number(judgement.decided_by), number(judgement.first_monitor));
+        Answer((code as u64) << Self::CODE_SHIFT | decided | monitor << 32)
+    }
+
+    /// The judgement of an answer by group.
+    pub(crate) fn grouped_judgement(self) -> Judgement {
+        let rule = |number: u32| number.checked_sub(1).map(RuleId);
+        let monitor = (self.0 >> 32) as u32 & (u32::MAX >> 1);
+        Judgement { decided_by: rule(self.rest()), first_monitor: rule(monitor) }
+    }
+
+    /// The answer towards a destination that is softened, or not.
+    #[inline(always)]
+    pub(crate) fn towards(self, softened: bool) -> Answer {
+        Answer(self.0 | u64::from(softened) << Self::SOFTENED)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_softened(self) -> bool {
+        self.0 >> Self::SOFTENED != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn code(self) -> usize {
+        (self.0 >> Self::CODE_SHIFT) as usize & 3
+    }
+
+    fn rest(self) -> u32 {
+        self.0 as u32 & ((1 << Self::CODE_SHIFT) - 1)
+    }
+}
+
+/// Outcomes and what they mean.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meanings {
+    /// Judgements that are more than one rule that decides. Number 0: no rule at all.
+    pub(crate) judgements: Vec<Judgement>,
+    /// Outcomes of rows, by number.
+    pub(crate) of_rows: Vec<u32>,
+    /// The code of each.
+    pub(crate) codes: Vec<u8>,
+}
+
+impl Meanings {
+    /// The bit of an outcome that is a rule, which decides without any other being recorded.
+    pub(crate) const RULE: u32 = 1 << 31;
+
+    pub(crate) fn judgement(&self, outcome: u32) -> Judgement {
+        if outcome & Self::RULE == 0 {
+            self.judgements[outcome as usize]
+        } else {
+            Judgement { decided_by: Some(RuleId(outcome & !Self::RULE)), first_monitor: None }
+        }
+    }
+}
+
+/// The code of a judgement.
+pub(crate) fn code_of(policy: &Policy, judgement: Judgement) -> Code {
+    match judgement.decided_by.map(|id| policy.rule(id).action) {
+        None | Some(Action::Pass) => Code::Default,
+        Some(Action::Allow) => Code::Allow,
+        Some(Action::Deny) => Code::Deny,
+        Some(Action::Reject) => Code::Reject,
+    }
+}
+
+/// What rules with a wide side say, beside the narrow pairs of [`Cells`].
+#[derive(Clone, Debug)]
+pub(crate) struct Layers {
+    /// By number of the source: its rows in `by_source` and in `by_destination`.
+    pub(crate) from: Vec<(u32, u32)>,
+    /// By number of the destination: its columns.
+    pub(crate) to: Vec<(u32, u32)>,
+    /// Cells of rules with a wide destination.
+    pub(crate) by_source: Vec<u16>,
+    /// Cells of rules with a wide source, and no wide destination.
+    pub(crate) by_destination: Vec<u16>,
+}
+
+impl Layers {
+    /// The two positions of a pair.
+    #[inline(always)]
+    pub(crate) fn positions(&self, source: u32, destination: u32) -> (u32, u32) {
+        let (from, to) = (self.from[source as usize], self.to[destination as usize]);
+        (from.0 + to.0, from.1 + to.1)
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.from.len() + self.to.len()) * 8 + (self.by_source.len() + self.by_destination.len()) * 2
+    }
+}
+
+/// Pairs, ports and what they come to.
+#[derive(Clone, Debug)]
+pub(crate) struct Fast {
+    /// Number of each class as a source.
+    pub(crate) from: Vec<u16>,
+    /// Number of each class as a destination.
+    pub(crate) to: Vec<u16>,
+    pub(crate) cells: Cells,
+    /// Where there are any, the lowest of three cells counts.
+    pub(crate) layers: Option<Layers>,
+    pub(crate) ports: Ports,
+    pub(crate) meanings: Arc<Meanings>,
+    pub(crate) hashed_pairs: usize,
+}
+
+impl Fast {
+    /// The answer for a packet between two classes.
+    #[inline(always)]
+    pub(crate) fn answer<L: Lanes>(&self, source: u32, destination: u32, packet: ServicePacket) -> Answer {
+        let (from, to) = (self.from[source as usize], self.to[destination as usize]);
+        let cell = self.cells.find::<L>(u32::from(from), u32::from(to));
+        match &self.ports {
+            Ports::Lines(lines) => {
+                let class = lines.protocols[usize::from(packet.protocol)];
+                let line = lines.lines.get(cell.cell);
+                let run = line.run::<L>(class, packet.destination_port);
+                let value = line.values[run as usize & 15];
+                if class > 7 || value == RunValue::ELSEWHERE.0 {
+                    return self.elsewhere(cell.place, packet);
+                }
+                Answer::closed(u32::from(value), cell.place << 4 | run)
+            }
+            Ports::Rows(rows) => {
+                let service = rows.service(packet);
+                let get = |cell: u32| rows.rows[(cell * rows.width + service) as usize];
+                let mut lowest = get(cell.cell);
+                if let Some(layers) = &self.layers {
+                    let (a, b) = layers.positions(u32::from(from), u32::from(to));
+                    let by_source = get(u32::from(layers.by_source[a as usize]));
+                    let by_destination = get(u32::from(layers.by_destination[b as usize]));
+                    lowest = lowest.min(by_source).min(by_destination);
+                }
+                let outcome = u32::from(lowest.wrapping_add(1));
+                Answer::closed(u32::from(self.meanings.codes[outcome as usize]), outcome)
+            }
+        }
+    }
+
+    /// The answer of a cell that does not fit a line: its run is told by the outcome's index among the place's.
+    #[cold]
+    pub(crate) fn elsewhere(&self, place: u32, packet: ServicePacket) -> Answer {
+        let Ports::Lines(lines) = &self.ports else { return Answer::default() };
+        let number = lines.general(*lines.bases.get(place), packet);
+        Answer::closed(u32::from(self.meanings.codes[number as usize]), number | Self::NUMBERED)
+    }
+
+    /// The bit of an answer of a policy of lines that holds the number of an outcome instead of a place.
+    pub(crate) const NUMBERED: u32 = 1 << 29;
+
+    /// The judgement behind an answer.
+    pub(crate) fn judgement(&self, answer: Answer) -> Judgement {
+        let rest = answer.rest();
+        let outcome = match &self.ports {
+            Ports::Rows(_) => self.meanings.of_rows[rest as usize],
+            Ports::Lines(_) if rest & Self::NUMBERED != 0 => {
+                self.meanings.of_rows[(rest & !Self::NUMBERED) as usize]
+            }
+            Ports::Lines(lines) => {
+                let (place, run) = (rest >> 4, rest & 15);
+                let value = lines.lines.get(self.cells.at(place)).values[run as usize];
+                *lines.outcomes.get(lines.bases.get(place) + u32::from(value >> 2))
+            }
+        };
+        self.meanings.judgement(outcome)
+    }
+
+    /// Bytes of the outcomes.
+    pub(crate) fn outcome_bytes(&self) -> usize {
+        self.meanings.judgements.len() * size_of::<Judgement>() + self.meanings.of_rows.len() * 5
+    }
+}

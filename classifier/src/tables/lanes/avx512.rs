@@ -1,0 +1,39 @@
+//! Lanes on AVX-512: compares yield masks.
+#![allow(unsafe_code)]
+
+use super::{Lanes, Sixteen};
+use std::arch::x86_64::{
+    _MM_HINT_T0, _mm_prefetch, _mm256_cmpeq_epu16_mask, _mm256_cmple_epu16_mask, _mm256_loadu_si256,
+    _mm256_set1_epi16,
+};
+
+/// AVX-512. To be used only in functions that enable its features.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512;
+
+impl Lanes for Avx512 {
+    #[inline(always)]
+    fn at_most(lanes: &Sixteen, key: u16) -> u32 {
+        // SAFETY: the callers of `Lanes` for `Avx512` have checked that the processor has AVX-512 BW and VL;
+        // the sixteen lanes are the 32 bytes that are loaded.
+        unsafe {
+            let (lanes, key) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(key as i16));
+            u32::from(_mm256_cmple_epu16_mask(lanes, key))
+        }
+    }
+
+    #[inline(always)]
+    fn equal(lanes: &Sixteen, key: u16) -> u32 {
+        // SAFETY: as in `at_most`.
+        unsafe {
+            let (lanes, key) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(key as i16));
+            u32::from(_mm256_cmpeq_epu16_mask(lanes, key))
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(value: &T) {
+        // SAFETY: a prefetch has no effect but on time.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+    }
+}

@@ -1,0 +1,30 @@
+//! Lanes without special instructions.
+
+use super::{Lanes, Sixteen};
+
+/// What every processor has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+impl Lanes for Portable {
+    #[inline(always)]
+    fn at_most(lanes: &Sixteen, key: u16) -> u32 {
+        let mut mask = 0;
+        for (bit, lane) in lanes.iter().enumerate() {
+            mask |= u32::from(*lane <= key) << bit;
+        }
+        mask
+    }
+
+    #[inline(always)]
+    fn equal(lanes: &Sixteen, key: u16) -> u32 {
+        let mut mask = 0;
+        for (bit, lane) in lanes.iter().enumerate() {
+            mask |= u32::from(*lane == key) << bit;
+        }
+        mask
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(_: &T) {}
+}
