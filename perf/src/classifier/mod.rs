@@ -192,7 +192,7 @@ fn draw(subject: &Subject, tables: &Tables, arguments: &ClassifierArguments) -> 
     let is_outside = |header: &Header<u32>| {
         let mut found = Found::default();
         Method::Scalar.look_up(tables, Block::V4(std::slice::from_ref(header)), &mut found);
-        Method::Scalar.answers(&found)[0] == Answer::DEFAULT
+        Method::Scalar.answers(tables, &found)[0] == Answer::DEFAULT
     };
     draw.around_rules(count, seed, is_outside)
 }
