@@ -374,13 +374,14 @@ impl<'p> Editor<'p> {
         if is_wide || numbers[0] >> (hash.bits - hash.low) != 0 || numbers[1] >> hash.low != 0 {
             return Err(EditError::Full);
         }
-        fast.from.push(numbers[0] as u16);
-        fast.to.push(numbers[1] as u16);
+        Arc::make_mut(&mut fast.from).push(numbers[0] as u16);
+        Arc::make_mut(&mut fast.to).push(numbers[1] as u16);
         let tables = &mut self.tables;
-        tables.softened.push(membership.softened);
+        Arc::make_mut(&mut tables.softened).push(membership.softened);
         tables.any_softened |= membership.softened;
-        tables.segments.extend_from_slice(&membership.segments);
-        tables.segment_ends.push(tables.segments.len() as u32);
+        Arc::make_mut(&mut tables.segments).extend_from_slice(&membership.segments);
+        let end = tables.segments.len() as u32;
+        Arc::make_mut(&mut tables.segment_ends).push(end);
         tables.statistics.classes += 1;
         for side in 0..2 {
             if !new[side] {

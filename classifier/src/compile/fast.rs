@@ -79,8 +79,8 @@ pub(super) fn fast(
     let wide = cells.iter().any(|(cell, _)| *cell > 0xffff);
     let (table, bases) = table(hash, &narrow, &matrix, wide, columns.len());
     let mut fast = Fast {
-        from: (0..classes).map(|class| from.row_of_class(class) as u16).collect(),
-        to: (0..classes).map(|class| to.row_of_class(class) as u16).collect(),
+        from: Arc::new((0..classes).map(|class| from.row_of_class(class) as u16).collect()),
+        to: Arc::new((0..classes).map(|class| to.row_of_class(class) as u16).collect()),
         cells: Cells { coarse_from: halves(&coarse_from), coarse_to: halves(&coarse_to), ..table },
         layers: None,
         ports,
@@ -165,8 +165,8 @@ fn layered(
         by_destination: by_destination.iter().map(|combination| cell_of(combination).0 as u16).collect(),
     };
     Ok(Some(Fast {
-        from: (0..classes).map(|class| from.row_of_class(class) as u16).collect(),
-        to: (0..classes).map(|class| to.row_of_class(class) as u16).collect(),
+        from: Arc::new((0..classes).map(|class| from.row_of_class(class) as u16).collect()),
+        to: Arc::new((0..classes).map(|class| to.row_of_class(class) as u16).collect()),
         cells,
         layers: Some(layers),
         ports,

@@ -27,6 +27,7 @@ mod ports;
 mod prefix_map;
 mod service;
 mod space;
+mod space_v6;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,6 @@ use crate::reference::evaluation_order;
 use crate::tables::group::{Class, Grouped};
 use crate::tables::outcome::{Effect, Ranked};
 use crate::tables::ports::Ports;
-use crate::tables::v6::V6Table;
 use crate::tables::{CellTables, Form, Instructions, Statistics, Tables};
 use atom::{Atoms, Nesting};
 use cell::Sides;
@@ -131,8 +131,7 @@ fn compile_parts<'p>(
     }
     let space = SpaceBuilder::new(&v4_runs, members.len() > 1 << 16);
     let v4 = space.space.clone();
-    let (starts, values): (Vec<u128>, Vec<u32>) = v6_runs.into_iter().unzip();
-    let v6 = V6Table { starts: starts.into(), values: values.into() };
+    let v6 = space_v6::space_v6(&v6_runs);
     let statistics = Statistics {
         rules: order.len(),
         prefixes: v4_ranges.len() + v6_ranges.len(),
@@ -152,11 +151,11 @@ fn compile_parts<'p>(
         v4,
         v6: Arc::new(v6),
         place: Arc::new(placed.table),
-        softened: members.iter().map(|member| member.softened).collect(),
+        softened: Arc::new(members.iter().map(|member| member.softened).collect()),
         any_softened: members.iter().any(|member| member.softened),
         verdicts: fast::verdicts(policy),
-        segments,
-        segment_ends,
+        segments: Arc::new(segments),
+        segment_ends: Arc::new(segment_ends),
         cells,
         statistics,
     };

@@ -15,6 +15,7 @@ use super::lanes::portable::Portable;
 use super::lanes::{Instructions, Lanes};
 use super::ports::{PortRows, Ports, RunValue};
 use super::space::Space;
+use super::space_v6::SpaceV6;
 use super::{CellTables, Tables};
 use crate::addr::{Mac, VlanKey};
 use crate::decision::{Decision, Judgement, Verdict};
@@ -108,9 +109,31 @@ fn v4_states<L: Lanes, const WIDE: bool>(
 impl Addressed for u128 {
     #[inline(always)]
     fn states<L: Lanes>(tables: &Tables, queries: &[Query<u128>; STAGE], states: &mut [[u32; STAGE]; 2]) {
+        let space = &*tables.v6;
+        let [sources, destinations] = states;
+        (*sources, *destinations) = ([0; STAGE], [0; STAGE]);
+        for level in 0..space.levels.len() {
+            let (nodes, last) = space.level(level);
+            let below = space.levels.get(level + 1);
+            for (at, query) in queries.iter().enumerate() {
+                let (source, destination) = ((query.source >> 64) as u64, (query.destination >> 64) as u64);
+                sources[at] = SpaceV6::descend::<L>(nodes, last, sources[at], source);
+                destinations[at] = SpaceV6::descend::<L>(nodes, last, destinations[at], destination);
+                match below {
+                    Some(below) => {
+                        L::prefetch(&below[sources[at] as usize]);
+                        L::prefetch(&below[destinations[at] as usize]);
+                    }
+                    None => {
+                        L::prefetch(&space.entries[sources[at] as usize]);
+                        L::prefetch(&space.entries[destinations[at] as usize]);
+                    }
+                }
+            }
+        }
         for (at, query) in queries.iter().enumerate() {
-            states[0][at] = tables.v6.get(query.source);
-            states[1][at] = tables.v6.get(query.destination);
+            sources[at] = space.state(space.entries[sources[at] as usize], query.source);
+            destinations[at] = space.state(space.entries[destinations[at] as usize], query.destination);
         }
     }
 }

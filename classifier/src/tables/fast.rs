@@ -133,9 +133,9 @@ impl Layers {
 #[derive(Clone, Debug)]
 pub(crate) struct Fast {
     /// Number of each class as a source.
-    pub(crate) from: Vec<u16>,
+    pub(crate) from: Arc<Vec<u16>>,
     /// Number of each class as a destination.
-    pub(crate) to: Vec<u16>,
+    pub(crate) to: Arc<Vec<u16>>,
     pub(crate) cells: Cells,
     /// Where there are any, the lowest of three cells counts.
     pub(crate) layers: Option<Layers>,

@@ -20,6 +20,7 @@ pub(crate) mod ports;
 mod prefix_map;
 pub(crate) mod shards;
 pub(crate) mod space;
+pub(crate) mod space_v6;
 mod statistics;
 pub(crate) mod v4;
 pub(crate) mod v6;
@@ -42,9 +43,9 @@ use group::Grouped;
 use lanes::portable::Portable;
 use place::PlaceTable;
 use space::Space;
+use space_v6::SpaceV6;
 use std::net::IpAddr;
 use std::sync::Arc;
-use v6::V6Table;
 
 /// All endpoints that the policy does not tell apart. Of one [`Tables`], and of no other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -60,23 +61,25 @@ pub struct Tables {
     pub(crate) now: Timestamp,
     pub(crate) instructions: Instructions,
     pub(crate) v4: Space,
-    pub(crate) v6: Arc<V6Table>,
+    pub(crate) v6: Arc<SpaceV6>,
     pub(crate) place: Arc<PlaceTable>,
     /// Whether each class is softened as a destination.
-    pub(crate) softened: Vec<bool>,
+    pub(crate) softened: Arc<Vec<bool>>,
     /// Whether any is.
     pub(crate) any_softened: bool,
     /// The verdict of each code, towards a destination that is enforced, and one that is softened.
     pub(crate) verdicts: [[Verdict; 4]; 2],
     /// Segments of all classes, one class behind the other, each sorted by name.
-    pub(crate) segments: Vec<SegmentId>,
+    pub(crate) segments: Arc<Vec<SegmentId>>,
     /// Where the segments of each class end.
-    pub(crate) segment_ends: Vec<u32>,
+    pub(crate) segment_ends: Arc<Vec<u32>>,
     pub(crate) cells: CellTables,
     pub(crate) statistics: Statistics,
 }
 
 /// Pairs of classes → judgement.
+// There is one of it per generation, and a box would cost each look-up a load.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(crate) enum CellTables {
     /// A closed cell for each pair.

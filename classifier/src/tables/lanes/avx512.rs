@@ -1,10 +1,12 @@
 //! Lanes on AVX-512: compares yield masks.
 #![allow(unsafe_code)]
+// A chain of intrinsics is one step, and has one reason to be sound: that the processor has it.
+#![allow(clippy::multiple_unsafe_ops_per_block)]
 
-use super::{Lanes, Sixteen};
+use super::{Eight, Lanes, Sixteen};
 use std::arch::x86_64::{
     _MM_HINT_T0, _mm_prefetch, _mm256_cmpeq_epu16_mask, _mm256_cmple_epu16_mask, _mm256_loadu_si256,
-    _mm256_set1_epi16,
+    _mm256_set1_epi16, _mm512_cmple_epu64_mask, _mm512_loadu_si512, _mm512_set1_epi64,
 };
 
 /// AVX-512. To be used only in functions that enable its features.
@@ -19,6 +21,15 @@ impl Lanes for Avx512 {
         unsafe {
             let (lanes, key) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(key as i16));
             u32::from(_mm256_cmple_epu16_mask(lanes, key))
+        }
+    }
+
+    #[inline(always)]
+    fn at_most_64(lanes: &Eight, key: u64) -> u32 {
+        // SAFETY: the processor has AVX-512 F, as above; the eight lanes are the 64 bytes that are loaded.
+        unsafe {
+            let (lanes, key) = (_mm512_loadu_si512(lanes.as_ptr().cast()), _mm512_set1_epi64(key as i64));
+            u32::from(_mm512_cmple_epu64_mask(lanes, key))
         }
     }
 

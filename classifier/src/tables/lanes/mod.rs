@@ -16,10 +16,15 @@ use std::fmt;
 /// Sixteen lanes.
 pub(crate) type Sixteen = [u16; 16];
 
+/// Eight lanes of 64 bits.
+pub(crate) type Eight = [u64; 8];
+
 /// One implementation.
 pub(crate) trait Lanes: Copy {
     /// A bit for each lane that is at most the key.
     fn at_most(lanes: &Sixteen, key: u16) -> u32;
+    /// A bit for each lane that is at most the key.
+    fn at_most_64(lanes: &Eight, key: u64) -> u32;
     /// A bit for each lane that equals the key.
     fn equal(lanes: &Sixteen, key: u16) -> u32;
     /// Asks for the cache line that holds the value.

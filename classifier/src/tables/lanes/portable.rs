@@ -1,6 +1,6 @@
 //! Lanes without special instructions.
 
-use super::{Lanes, Sixteen};
+use super::{Eight, Lanes, Sixteen};
 
 /// What every processor has.
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +9,15 @@ pub(crate) struct Portable;
 impl Lanes for Portable {
     #[inline(always)]
     fn at_most(lanes: &Sixteen, key: u16) -> u32 {
+        let mut mask = 0;
+        for (bit, lane) in lanes.iter().enumerate() {
+            mask |= u32::from(*lane <= key) << bit;
+        }
+        mask
+    }
+
+    #[inline(always)]
+    fn at_most_64(lanes: &Eight, key: u64) -> u32 {
         let mut mask = 0;
         for (bit, lane) in lanes.iter().enumerate() {
             mask |= u32::from(*lane <= key) << bit;

@@ -9,13 +9,13 @@ mod x86 {
     use super::*;
 
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-    pub(super) fn avx2(lanes: &Sixteen, key: u16) -> (u32, u32) {
-        (Avx2::at_most(lanes, key), Avx2::equal(lanes, key))
+    pub(super) fn avx2(lanes: &Sixteen, key: u16, wide: &Eight) -> (u32, u32, u32) {
+        (Avx2::at_most(lanes, key), Avx2::equal(lanes, key), Avx2::at_most_64(wide, wide[3]))
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512vl")]
-    pub(super) fn avx512(lanes: &Sixteen, key: u16) -> (u32, u32) {
-        (Avx512::at_most(lanes, key), Avx512::equal(lanes, key))
+    pub(super) fn avx512(lanes: &Sixteen, key: u16, wide: &Eight) -> (u32, u32, u32) {
+        (Avx512::at_most(lanes, key), Avx512::equal(lanes, key), Avx512::at_most_64(wide, wide[3]))
     }
 }
 
@@ -34,14 +34,19 @@ fn all_instructions_compare_alike() {
             *lane = if round % 2 == 0 { word() } else { word() % 8 };
         }
         let key = if round % 2 == 0 { lanes[round % 16].wrapping_add(word() % 3) } else { word() % 8 };
-        let expected = (Portable::at_most(&lanes, key), Portable::equal(&lanes, key));
+        let wide: Eight = std::array::from_fn(|n| u64::from(lanes[n]) << 48 | u64::from(lanes[n + 8]));
+        let expected = (
+            Portable::at_most(&lanes, key),
+            Portable::equal(&lanes, key),
+            Portable::at_most_64(&wide, wide[3]),
+        );
         if Instructions::Avx2.are_available() {
             // SAFETY: the processor has the features.
-            assert_eq!(unsafe { x86::avx2(&lanes, key) }, expected, "{lanes:?} {key}");
+            assert_eq!(unsafe { x86::avx2(&lanes, key, &wide) }, expected, "{lanes:?} {key}");
         }
         if Instructions::Avx512.are_available() {
             // SAFETY: the processor has the features.
-            assert_eq!(unsafe { x86::avx512(&lanes, key) }, expected, "{lanes:?} {key}");
+            assert_eq!(unsafe { x86::avx512(&lanes, key, &wide) }, expected, "{lanes:?} {key}");
         }
     }
 }
