@@ -14,4 +14,5 @@ pub mod diagnostic;
 pub mod explain;
 pub mod replay;
 pub mod run;
+pub mod stats;
 pub mod testbed;
