@@ -211,6 +211,25 @@ fn rules_that_need_layers_of_their_own_are_named_the_ten_worst_of_them() {
 }
 
 #[test]
+fn a_policy_with_too_many_wide_rules_for_closed_cells_is_warned_of() {
+    // Above 2,896 kinds of endpoints on each side a matrix of all would be over its limit.
+    let segments = 2_950;
+    let mut text = chain(segments);
+    for n in 0..segments {
+        rule(&mut text, &format!("to-{n}"), "any", &format!("s{n}"), &format!("\"tcp/{}\"", 10_000 + n));
+        rule(&mut text, &format!("from-{n}"), &format!("s{n}"), "any", &format!("\"tcp/{}\"", 20_000 + n));
+    }
+    let file = Written::new("too-wide", &text);
+    let json = json(&stats(&file.0, &["-o", "json"]));
+    assert_eq!(json["stats"]["form"], "grouped");
+    assert_eq!(json["stats"]["overlay_rules"], 2 * segments);
+    let all = json["diagnostics"].as_array().unwrap();
+    assert_eq!(all.len(), 10);
+    assert!(all.iter().all(|warning| warning["code"] == "wide-rule"), "{all:?}");
+    assert_eq!(all[0]["line"].as_u64(), Some(line_of(&text, "to-0")));
+}
+
+#[test]
 fn rules_whose_ports_do_not_fit_a_line_are_named() {
     let mut text = chain(3);
     let ports: Vec<String> = (0..20).map(|n| format!("\"tcp/{}\"", 1_000 + 10 * n)).collect();
