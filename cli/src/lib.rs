@@ -21,4 +21,5 @@ pub mod diagnostic;
 pub mod explain;
 pub mod replay;
 pub mod run;
+pub mod stats;
 pub mod testbed;

@@ -35,7 +35,7 @@ impl Default for Limits {
             classes: 1 << 20,
             places: 1 << 22,
             pairs: 1 << 24,
-            spread_of_choice: 1 << 22,
+            spread_of_choice: 1 << 23,
             folded: 1 << 21,
             matrix: 1 << 23,
             rows: 1 << 24,

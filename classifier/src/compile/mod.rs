@@ -16,6 +16,7 @@
 mod atom;
 mod cell;
 mod combined;
+mod cost;
 mod editor;
 mod fast;
 mod intern;
@@ -34,6 +35,7 @@ mod tests;
 mod v4;
 mod word_map;
 
+pub use cost::{RuleCost, Survey, Width};
 pub use editor::{EditError, Editor};
 pub use limit::{CompileError, Limits};
 pub(crate) use prefix_map::prefix_map;
@@ -43,7 +45,7 @@ use crate::policy::{Policy, SegmentId, Timestamp};
 use crate::reference::evaluation_order;
 use crate::tables::group::{Class, Grouped};
 use crate::tables::outcome::{Effect, Ranked};
-use crate::tables::ports::Ports;
+use crate::tables::ports::{PortLines, Ports};
 use crate::tables::{CellTables, Form, Instructions, Statistics, Tables};
 use atom::{Atoms, Nesting};
 use cell::Sides;
@@ -183,7 +185,10 @@ fn of_cells(cells: &CellTables) -> Statistics {
                 matrix_cells: fast.cells.matrix.len(),
                 lines,
                 source_lines,
-                outcomes: fast.meanings.of_rows.len(),
+                outcomes: match &fast.ports {
+                    Ports::Lines(lines) => distinct_outcomes(lines, &fast.meanings.of_rows),
+                    Ports::Rows(_) => fast.meanings.of_rows.len(),
+                },
                 pair_bytes: fast.cells.bytes()
                     + fast.layers.as_ref().map_or(0, |layers| layers.bytes())
                     + (fast.from.len() + fast.to.len()) * 2,
@@ -202,6 +207,15 @@ fn of_cells(cells: &CellTables) -> Statistics {
             ..Statistics::default()
         },
     }
+}
+
+/// How many outcomes lines tell apart: each place has a list of its own, in which they come again.
+fn distinct_outcomes(lines: &PortLines, of_general: &[u32]) -> usize {
+    let in_lists = (0..lines.outcomes.len() as u32).map(|at| *lines.outcomes.get(at));
+    let mut outcomes: Vec<u32> = in_lists.chain(of_general.iter().copied()).collect();
+    outcomes.sort_unstable();
+    outcomes.dedup();
+    outcomes.len()
 }
 
 fn by_family(ranges: &[(IpRange, u32)]) -> (Vec<Labelled<u32>>, Vec<Labelled<u128>>) {

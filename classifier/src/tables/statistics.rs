@@ -14,6 +14,19 @@ pub enum Form {
     Layers,
 }
 
+impl Form {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Form::Grouped => "grouped",
+            Form::Lines => "lines",
+            Form::Rows => "rows",
+            Form::Layers => "layers",
+        }
+    }
+}
+
 /// Counts and bytes, for `show` commands and for those who tune a policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {

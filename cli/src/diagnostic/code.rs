@@ -138,6 +138,12 @@ codes! {
     MonitorMode = "monitor-mode",
     /// An invariant is not proved.
     NotProved = "not-proved",
+    /// A rule that is looked up apart, since a side of it is wide.
+    WideRule = "wide-rule",
+    /// A rule that takes a large part of the tables.
+    CostlyRule = "costly-rule",
+    /// A rule in lists of ports that do not fit a cache line.
+    CrowdedPorts = "crowded-ports",
 }
 
 impl Code {

@@ -31,7 +31,7 @@ pub(crate) struct ClassifierArguments {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100))]
     pub(crate) any: u32,
     /// How to look up
-    #[arg(long, value_enum, default_value_t = Method::Scalar)]
+    #[arg(long, value_enum, default_value_t = Method::Batch)]
     pub(crate) method: Method,
     /// Headers that are looked up in turn
     #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(32..=100_000_000))]

@@ -19,20 +19,7 @@ pub(crate) fn egress() -> VlanKey {
     VlanKey::new(PortId(0), 20)
 }
 
-/// A header, by its kind of address: `u32` or `u128`; `IpAddr` where the family is open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Header<A> {
-    /// Source address.
-    pub(crate) source: A,
-    /// Destination address.
-    pub(crate) destination: A,
-    /// Source port.
-    pub(crate) source_port: u16,
-    /// Destination port, or ICMP type and code.
-    pub(crate) destination_port: u16,
-    /// IP protocol.
-    pub(crate) protocol: u8,
-}
+pub(crate) use classifier::tables::Query as Header;
 
 /// A header between two addresses.
 pub(crate) fn between<A>(source: A, destination: A, packet: ServicePacket) -> Header<A> {

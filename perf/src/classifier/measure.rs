@@ -40,7 +40,7 @@ pub(crate) fn answers(tables: &Tables, headers: &Headers, method: Method) -> Vec
     let mut found = Found::default();
     for block in headers.blocks() {
         method.look_up(tables, block, &mut found);
-        answers.extend(method.answers(&found));
+        answers.extend(method.answers(tables, &found));
     }
     answers
 }

@@ -5,13 +5,15 @@ use super::header::{BLOCK, Block, Header, SOURCE_MAC, egress, ingress};
 use clap::ValueEnum;
 use classifier::decision::Judgement;
 use classifier::policy::RuleId;
-use classifier::tables::Tables;
+use classifier::tables::{self, Tables};
 
 /// A way to look headers up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Method {
     /// One header after the other.
     Scalar,
+    /// A block at once, by the widest instructions that the processor has.
+    Batch,
 }
 
 /// What came out for a header: the index of the rule that decided.
@@ -39,11 +41,12 @@ impl From<Judgement> for Answer {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     judgements: [Judgement; BLOCK],
+    outcomes: [tables::Answer; BLOCK],
 }
 
 impl Default for Found {
     fn default() -> Found {
-        Found { judgements: [Judgement::default(); BLOCK] }
+        Found { judgements: [Judgement::default(); BLOCK], outcomes: [tables::Answer::default(); BLOCK] }
     }
 }
 
@@ -52,6 +55,7 @@ impl Method {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Method::Scalar => "scalar",
+            Method::Batch => "batch",
         }
     }
 
@@ -65,9 +69,10 @@ impl Method {
     }
 
     /// The answers that were found, a block of them.
-    pub(crate) fn answers(self, found: &Found) -> [Answer; BLOCK] {
+    pub(crate) fn answers(self, tables: &Tables, found: &Found) -> [Answer; BLOCK] {
         match self {
             Method::Scalar => found.judgements.map(Answer::from),
+            Method::Batch => found.outcomes.map(|outcome| tables.judgement_of(outcome).into()),
         }
     }
 
@@ -82,6 +87,7 @@ impl Method {
                         tables.judge(from, to, header.protocol, header.source_port, header.destination_port);
                 }
             }
+            Method::Batch => tables.classify_v4(headers, &[], &mut found.outcomes),
         }
     }
 
@@ -96,6 +102,7 @@ impl Method {
                         tables.judge(from, to, header.protocol, header.source_port, header.destination_port);
                 }
             }
+            Method::Batch => tables.classify_v6(headers, &[], &mut found.outcomes),
         }
     }
 }

@@ -37,6 +37,7 @@ use report::Report;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use update::Beside;
 
 /// When it is, for the rules: none of them expires.
 const NOW: Timestamp = Timestamp(0);
@@ -84,7 +85,12 @@ pub(crate) fn classifier(arguments: &ClassifierArguments) -> Result<String, Stri
     }
     let length = Duration::from_secs_f64(arguments.seconds);
     let rates = measure::rates(&tables, &headers, arguments.method, arguments.runs, length, &progress);
-    let updates = update::updates(&tables);
+    let updates = update::updates(
+        policy,
+        arguments.seed,
+        &Beside { headers: &headers, method: arguments.method, length, core },
+        &progress,
+    )?;
     let statistics = tables.statistics();
     let decided = answers.iter().filter(|answer| **answer != Answer::DEFAULT).count();
     let report = Report {
@@ -101,6 +107,8 @@ pub(crate) fn classifier(arguments: &ClassifierArguments) -> Result<String, Stri
         table_mb: statistics.bytes() as f64 / 1e6,
         update_member_us: updates.member_us,
         update_rule_us: updates.rule_us,
+        beside_changes_share: updates.beside_share,
+        beside_changes_per_s: updates.beside_per_s,
         rules: policy.rules().len(),
         segments: policy.segments().len(),
         prefixes: statistics.prefixes,
@@ -108,6 +116,7 @@ pub(crate) fn classifier(arguments: &ClassifierArguments) -> Result<String, Stri
         segment_pairs: subject.segment_pairs,
         profiles: subject.profiles,
         any_rules: subject.any_rules,
+        form: statistics.form.name(),
         classes: statistics.classes,
         pairs: statistics.pairs,
         seed: arguments.seed,
@@ -192,7 +201,7 @@ fn draw(subject: &Subject, tables: &Tables, arguments: &ClassifierArguments) -> 
     let is_outside = |header: &Header<u32>| {
         let mut found = Found::default();
         Method::Scalar.look_up(tables, Block::V4(std::slice::from_ref(header)), &mut found);
-        Method::Scalar.answers(&found)[0] == Answer::DEFAULT
+        Method::Scalar.answers(tables, &found)[0] == Answer::DEFAULT
     };
     draw.around_rules(count, seed, is_outside)
 }

@@ -33,6 +33,10 @@ pub(crate) struct Report {
     pub(crate) update_member_us: Option<f64>,
     /// Microseconds for a rule more or less; null likewise.
     pub(crate) update_rule_us: Option<f64>,
+    /// Look-ups beside a thousand changes a second, as a part of those without; null likewise.
+    pub(crate) beside_changes_share: Option<f64>,
+    /// Changes a second that there were.
+    pub(crate) beside_changes_per_s: Option<f64>,
     /// Rules of the policy.
     pub(crate) rules: usize,
     /// Segments, groups of segments included.
@@ -47,6 +51,8 @@ pub(crate) struct Report {
     pub(crate) profiles: Option<u32>,
     /// Rules with `any` on a side; null for a filter set.
     pub(crate) any_rules: Option<u32>,
+    /// The form that the cells have.
+    pub(crate) form: &'static str,
     /// Kinds of endpoints that the tables tell apart.
     pub(crate) classes: usize,
     /// Pairs of these with a cell of their own.
@@ -97,8 +103,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  compiled in {:.3} s to {:.1} MB: {} classes, {} pairs",
-            self.compile_s, self.table_mb, self.classes, self.pairs
+            "  compiled in {:.3} s to {:.1} MB: {} classes, {} pairs, {}",
+            self.compile_s, self.table_mb, self.classes, self.pairs, self.form
         )?;
         let time = |time: Option<f64>| time.map_or("by compilation".to_owned(), |us| format!("{us:.2} us"));
         writeln!(
@@ -107,6 +113,9 @@ impl fmt::Display for Report {
             time(self.update_member_us),
             time(self.update_rule_us)
         )?;
+        if let (Some(share), Some(pace)) = (self.beside_changes_share, self.beside_changes_per_s) {
+            writeln!(f, "  beside {pace:.0} changes a second: {:.1} % of the look-ups", 100.0 * share)?;
+        }
         writeln!(
             f,
             "  {} headers, {:.1} % decided by a rule, {} of them verified, seed {}",

@@ -1,17 +1,261 @@
-//! How long a change of a policy takes that is in use.
+//! How long a change of a policy takes that is in use, and what it costs the look-ups beside it.
+//!
+//! A change is prepared by an [`Editor`] and published as the engine does it: one swap of an `Arc`. Members are hosts
+//! that segments gain and lose again, rules are suspended and put in again, so that the policy is at last what it was.
 
+use super::NOW;
+use super::header::Headers;
+use super::measure::{cpu_time, median};
+use super::method::{Found, Method};
+use super::progress::Progress;
+use crate::random::Random;
+use arc_swap::ArcSwap;
+use classifier::addr::IpRange;
+use classifier::compile::{EditError, Editor, Limits};
+use classifier::policy::{Member, Policy, RuleId, SegmentId};
 use classifier::tables::Tables;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-/// Medians in microseconds; `None` where the tables know no such change but are compiled anew.
-#[derive(Clone, Copy, Debug)]
+/// Changes of each kind that are timed: half of them there, half of them back.
+const CHANGES: usize = 400;
+/// Changes a second beside look-ups.
+const PER_SECOND: u32 = 1_000;
+/// Runs alone and runs beside changes, in turn.
+const ROUNDS: u32 = 5;
+
+/// What changes take and cost; `None` where these tables know no such change but are compiled anew.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(crate) struct Updates {
-    /// A member added to a segment, or taken out.
+    /// A host added to a segment or taken out, prepared and published: the median in microseconds.
     pub(crate) member_us: Option<f64>,
-    /// A rule added, or taken out.
+    /// A rule suspended or put in again, prepared and published: the median in microseconds.
     pub(crate) rule_us: Option<f64>,
+    /// Look-ups by second that the thread had the core, beside changes, as a part of those without.
+    pub(crate) beside_share: Option<f64>,
+    /// Changes a second that there were beside them.
+    pub(crate) beside_per_s: Option<f64>,
 }
 
-/// Measures changes. Today's tables are immutable: there is nothing to measure.
-pub(crate) fn updates(_tables: &Tables) -> Updates {
-    Updates { member_us: None, rule_us: None }
+/// What to look up beside changes, and how long.
+pub(crate) struct Beside<'a> {
+    pub(crate) headers: &'a Headers,
+    pub(crate) method: Method,
+    pub(crate) length: Duration,
+    /// The core that looks up; changes are made on another where there is one.
+    pub(crate) core: Option<usize>,
+}
+
+/// One change; its opposite undoes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    Add(SegmentId, IpRange),
+    Remove(SegmentId, IpRange),
+    Suspend(RuleId),
+    Resume(RuleId),
+}
+
+impl Change {
+    fn make(self, editor: &mut Editor<'_>) -> Result<(), EditError> {
+        match self {
+            Change::Add(segment, range) => editor.add_member(segment, range),
+            Change::Remove(segment, range) => editor.remove_member(segment, range),
+            Change::Suspend(rule) => editor.suspend_rule(rule),
+            Change::Resume(rule) => editor.resume_rule(rule),
+        }
+    }
+
+    fn opposite(self) -> Change {
+        match self {
+            Change::Add(segment, range) => Change::Remove(segment, range),
+            Change::Remove(segment, range) => Change::Add(segment, range),
+            Change::Suspend(rule) => Change::Resume(rule),
+            Change::Resume(rule) => Change::Suspend(rule),
+        }
+    }
+}
+
+/// There, and back in the order in which they came.
+fn there_and_back(changes: Vec<Change>) -> Vec<Change> {
+    let back: Vec<Change> = changes.iter().map(|change| change.opposite()).collect();
+    changes.into_iter().chain(back).collect()
+}
+
+/// Hosts for segments that have IPv4 prefixes already: each within a /16 of one of these.
+fn members(policy: &Policy, random: &mut Random) -> Vec<Change> {
+    let with_v4 = |(at, segment): (usize, &classifier::policy::Segment)| {
+        let first = segment.members.iter().find_map(|member| match member {
+            Member::Selector(selector) => selector.addresses.iter().find_map(|range| match range {
+                IpRange::V4(first, _) => Some(*first),
+                IpRange::V6(..) => None,
+            }),
+            Member::Segment(_) => None,
+        });
+        first.map(|first| (SegmentId(at as u32), first))
+    };
+    let homes: Vec<(SegmentId, u32)> = policy.segments().iter().enumerate().filter_map(with_v4).collect();
+    if homes.is_empty() {
+        return Vec::new();
+    }
+    let host = |_| {
+        let (segment, first) = *random.pick(&homes);
+        let host = first & 0xffff_0000 | random.below(1 << 16);
+        Change::Add(segment, IpRange::V4(host, host))
+    };
+    (0..CHANGES / 2).map(host).collect()
+}
+
+fn rules(policy: &Policy, random: &mut Random) -> Vec<Change> {
+    let mut numbers: Vec<u32> = (0..CHANGES / 2).map(|_| random.below(policy.rules().len() as u32)).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    random.shuffle(&mut numbers);
+    numbers.into_iter().map(|rule| Change::Suspend(RuleId(rule))).collect()
+}
+
+/// Makes all changes and publishes each; the median, `None` where one of them can't be made in place.
+fn timed(changes: &[Change], editor: &mut Editor<'_>, shared: &ArcSwap<Tables>) -> Option<f64> {
+    let mut times = Vec::with_capacity(changes.len());
+    for change in changes {
+        let start = Instant::now();
+        change.make(editor).ok()?;
+        shared.store(Arc::new(editor.tables()));
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    (!times.is_empty()).then(|| median(&times))
+}
+
+/// Measures changes, and look-ups beside them.
+///
+/// # Errors
+/// The policy does not compile, or the tables do not answer as before once all changes are undone.
+pub(crate) fn updates(
+    policy: &Arc<Policy>,
+    seed: u64,
+    beside: &Beside<'_>,
+    progress: &Progress,
+) -> Result<Updates, String> {
+    progress.say("changing members and rules");
+    let mut random = Random::new(seed.rotate_left(17));
+    let members = members(policy, &mut random);
+    let rules = rules(policy, &mut random);
+    let mut editor = Editor::new(policy, NOW, &Limits::default()).map_err(|error| error.to_string())?;
+    let before = editor.tables();
+    let shared = ArcSwap::from_pointee(before.clone());
+    let member_us = timed(&there_and_back(members.clone()), &mut editor, &shared);
+    let rule_us = timed(&there_and_back(rules.clone()), &mut editor, &shared);
+    let mut updates = Updates { member_us, rule_us, ..Updates::default() };
+    let mut all = Vec::new();
+    if member_us.is_some() {
+        all.extend(members);
+    }
+    if rule_us.is_some() {
+        all.extend(rules);
+    }
+    if all.is_empty() {
+        return Ok(updates);
+    }
+    random.shuffle(&mut all);
+    let all = there_and_back(all);
+    progress.say("looking up beside changes");
+    (updates.beside_share, updates.beside_per_s) = look_up_beside(&all, &mut editor, &shared, beside);
+    let answers = |tables: &Tables| super::measure::answers(tables, beside.headers, beside.method);
+    if updates.beside_share.is_some() && answers(&before) != answers(&editor.tables()) {
+        return Err("once all changes are undone, the answers are others than before".to_owned());
+    }
+    Ok(updates)
+}
+
+/// Runs alone and beside changes in turn: the part of the first that the second comes to, and changes a second.
+fn look_up_beside(
+    changes: &[Change],
+    editor: &mut Editor<'_>,
+    shared: &ArcSwap<Tables>,
+    beside: &Beside<'_>,
+) -> (Option<f64>, Option<f64>) {
+    let is_changing = AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
+    let has_failed = AtomicBool::new(false);
+    let made = AtomicU64::new(0);
+    let (mut alone, mut together, mut paces) = (Vec::new(), Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            elsewhere(beside.core);
+            let mut next = Instant::now();
+            let mut turn = changes.iter().cycle();
+            let mut left = 0;
+            loop {
+                // A turn that has begun is ended, so that all changes are undone at last.
+                if !is_changing.load(Ordering::Acquire) && left == 0 {
+                    if is_over.load(Ordering::Acquire) {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                    next = Instant::now();
+                    continue;
+                }
+                let change = turn.next().expect("a cycle has no end");
+                left = if left == 0 { changes.len() - 1 } else { left - 1 };
+                if change.make(editor).is_err() {
+                    has_failed.store(true, Ordering::Release);
+                    return;
+                }
+                shared.store(Arc::new(editor.tables()));
+                made.fetch_add(1, Ordering::Relaxed);
+                next += Duration::from_secs(1) / PER_SECOND;
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+        });
+        rate(shared, beside);
+        for _ in 0..ROUNDS {
+            quiet(&made);
+            alone.push(rate(shared, beside));
+            is_changing.store(true, Ordering::Release);
+            let (start, first) = (Instant::now(), made.load(Ordering::Relaxed));
+            together.push(rate(shared, beside));
+            paces.push((made.load(Ordering::Relaxed) - first) as f64 / start.elapsed().as_secs_f64());
+            is_changing.store(false, Ordering::Release);
+        }
+        is_over.store(true, Ordering::Release);
+    });
+    if has_failed.load(Ordering::Acquire) {
+        return (None, None);
+    }
+    (Some(median(&together) / median(&alone)), Some(median(&paces)))
+}
+
+/// Waits until no more changes are made.
+fn quiet(made: &AtomicU64) {
+    loop {
+        let before = made.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(50));
+        if made.load(Ordering::Relaxed) == before {
+            return;
+        }
+    }
+}
+
+/// Look-ups by second that the thread had the core: a block at a time, of the generation that is published.
+fn rate(shared: &ArcSwap<Tables>, beside: &Beside<'_>) -> f64 {
+    let mut found = Found::default();
+    let (start, start_cpu) = (Instant::now(), cpu_time());
+    let mut rounds = 0_u64;
+    while start.elapsed() < beside.length {
+        for block in beside.headers.blocks() {
+            beside.method.look_up(&shared.load(), block, &mut found);
+            black_box(&found);
+        }
+        rounds += 1;
+    }
+    (rounds * beside.headers.len() as u64) as f64 / (cpu_time() - start_cpu).as_secs_f64()
+}
+
+/// Moves the thread to another core than that, where there is one.
+fn elsewhere(core: Option<usize>) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(other) = cores.into_iter().find(|other| Some(other.id) != core) {
+        core_affinity::set_for_current(other);
+    }
 }
