@@ -62,3 +62,11 @@ fn a_gateway_file_may_be_a_pipe() {
     let output = check.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("valid: 1 port"), "{output:?}");
 }
+
+#[test]
+fn lines_and_frames_are_never_mixed_on_one_stream() {
+    let mixed = "replay -c configs/three-tier.toml --in trunk0=configs/samples/three-tier.pcap --verdicts - --out trunk0=-";
+    let output = bulkhead(mixed).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty(), "{output:?}");
+}

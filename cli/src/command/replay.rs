@@ -62,6 +62,9 @@ impl FromStr for PortFile {
 
 impl ReplayCommand {
     pub(super) fn run(self) -> Outcome {
+        if self.on_stdout() > 1 {
+            return failed("only one of --out and --verdicts can have the standard output");
+        }
         let Some(configuration) = super::report(&self.config, config::load(&self.config)) else {
             return Outcome::Failure;
         };
@@ -137,14 +140,19 @@ impl ReplayCommand {
         Ok(writers)
     }
 
+    /// How many of the outputs are `-`.
+    fn on_stdout(&self) -> usize {
+        let files = self.outputs.iter().map(|output| &output.file).chain(&self.verdicts);
+        files.filter(|file| file.as_os_str() == "-").count()
+    }
+
     /// The books, on the standard output, or on the standard error where that has the lines.
     fn summarize(&self, counters: &Counters) {
         let text = match self.output {
             super::Output::Text => summary_text(counters),
             super::Output::Json => format!("{}\n", summary_json(counters)),
         };
-        let is_stdout_taken = self.verdicts.as_ref().is_some_and(|path| path.as_os_str() == "-")
-            || self.outputs.iter().any(|o| o.file.as_os_str() == "-");
+        let is_stdout_taken = self.on_stdout() > 0;
         // A reader that has gone away is no fault of the replay.
         let _ = if is_stdout_taken {
             std::io::stderr().write_all(text.as_bytes())

@@ -79,6 +79,10 @@ const ENDPOINTS: Kind = Kind::List(&Kind::Either(Format::Endpoint, &MEMBER));
 const MEMBERS: Kind = Kind::List(&Kind::Either(Format::Member, &MEMBER));
 const SERVICES: Kind = Kind::List(&Kind::Either(Format::Service, &SERVICE));
 
+/// The memory for all flows is taken at the start, some hundred bytes for each: a table above this is a slip of the
+/// pen, and would end in the allocator instead of a diagnostic.
+const FLOWS_LIMIT: i64 = 100_000_000;
+
 /// The gateway file.
 pub(crate) static ROOT: TableSpec = TableSpec {
     name: "the top level",
@@ -221,7 +225,7 @@ static CONNTRACK: TableSpec = TableSpec {
     name: "[conntrack]",
     doc: "How flows are tracked.",
     keys: &[
-        key("max_flows", Kind::Integer(1, u32::MAX as i64), "Over all workers; left out: 1000000."),
+        key("max_flows", Kind::Integer(1, FLOWS_LIMIT), "Over all workers; left out: 1000000."),
         key(
             "pickup",
             Kind::Choice(&["strict", "grace", "always"]),

@@ -310,3 +310,10 @@ fn the_last_day_of_the_year_9999_means_never() {
     }
     assert!(load_text("never-local", &rule("9999-12-31T23:59:59")).is_err(), "it has no offset");
 }
+
+#[test]
+fn tiers_beyond_the_last_number_are_refused_and_not_dropped() {
+    let names: Vec<String> = (0..=65_536).map(|index| format!("\"t{index}\"")).collect();
+    let errors = load_text("tiers", &format!("[policy]\ntiers = [{}]\n", names.join(","))).unwrap_err();
+    assert_eq!(errors, ["out-of-range: a policy has at most 65536 tiers"]);
+}

@@ -85,7 +85,13 @@ fn tiers(policy: &Row<'_>, out: &mut Vec<Diagnostic>) -> (Vec<String>, Names<Tie
     let mut tiers = Vec::new();
     for name in policy.texts("tiers") {
         scalar::check_name(name, "tier", "-.", out);
-        let Ok(id) = u16::try_from(tiers.len()) else { break };
+        let Ok(id) = u16::try_from(tiers.len()) else {
+            out.push(
+                Diagnostic::error(Code::OutOfRange, name.span, "a policy has at most 65536 tiers")
+                    .help("take this tier and those behind it out"),
+            );
+            break;
+        };
         names.declare(name, TierId(id), out);
         tiers.push(name.value.to_owned());
     }
