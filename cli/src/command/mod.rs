@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 /// A microsegmentation gateway.
 #[derive(Parser, Debug)]
-#[command(name = "bulkhead", version, about, propagate_version = true)]
+#[command(name = "bulkhead", version, about = "A microsegmentation gateway", propagate_version = true)]
 pub struct CommandLine {
     #[command(subcommand)]
     command: Command,
