@@ -7,19 +7,22 @@
 //! Each stage asks for the memory that the next one reads. No branch of a stage hangs on a packet, but for those
 //! that policies of an unusual shape take.
 
+mod address;
+mod rows;
+
 use super::cells::Cells;
 use super::fast::{Answer, Fast, code_of};
 use super::group::Grouped;
 use super::lanes::dispatch::{Job, dispatch};
 use super::lanes::portable::Portable;
 use super::lanes::{Instructions, Lanes};
-use super::ports::{PortRows, Ports, RunValue};
-use super::space::Space;
-use super::space_v6::SpaceV6;
+use super::ports::{Ports, RunValue};
 use super::{CellTables, Tables};
 use crate::addr::{Mac, VlanKey};
 use crate::decision::{Decision, Judgement, Verdict};
 use crate::endpoint::ServicePacket;
+use address::Addressed;
+use rows::in_rows;
 
 /// Packets per stage. A prototype was slower with 64 to 256; other sizes were not tried on these tables.
 const STAGE: usize = 32;
@@ -60,82 +63,6 @@ pub struct Places {
     pub source: (Option<VlanKey>, Option<Mac>),
     /// The destination's.
     pub destination: (Option<VlanKey>, Option<Mac>),
-}
-
-/// An address whose states can be looked up in bulk.
-trait Addressed: Copy + Default {
-    /// States of sources, then of destinations.
-    fn states<L: Lanes>(tables: &Tables, queries: &[Query<Self>; STAGE], states: &mut [[u32; STAGE]; 2]);
-}
-
-impl Addressed for u32 {
-    #[inline(always)]
-    fn states<L: Lanes>(tables: &Tables, queries: &[Query<u32>; STAGE], states: &mut [[u32; STAGE]; 2]) {
-        if tables.v4.upper.is_some() {
-            v4_states::<L, true>(&tables.v4, queries, states);
-        } else {
-            v4_states::<L, false>(&tables.v4, queries, states);
-        }
-    }
-}
-
-#[inline(always)]
-fn v4_states<L: Lanes, const WIDE: bool>(
-    space: &Space,
-    queries: &[Query<u32>; STAGE],
-    states: &mut [[u32; STAGE]; 2],
-) {
-    let [sources, destinations] = states;
-    for ((query, source), destination) in queries.iter().zip(sources.iter_mut()).zip(destinations.iter_mut())
-    {
-        *source = space.entry_index(query.source);
-        *destination = space.entry_index(query.destination);
-        L::prefetch(space.entries.get(*source));
-        L::prefetch(space.entries.get(*destination));
-    }
-    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
-        *source = *space.entries.get(*source);
-        *destination = *space.entries.get(*destination);
-        L::prefetch(space.lines.get(Space::line_index(*source)));
-        L::prefetch(space.lines.get(Space::line_index(*destination)));
-    }
-    for ((query, source), destination) in queries.iter().zip(sources.iter_mut()).zip(destinations.iter_mut())
-    {
-        *source = space.state::<L, WIDE>(*source, query.source);
-        *destination = space.state::<L, WIDE>(*destination, query.destination);
-    }
-}
-
-impl Addressed for u128 {
-    #[inline(always)]
-    fn states<L: Lanes>(tables: &Tables, queries: &[Query<u128>; STAGE], states: &mut [[u32; STAGE]; 2]) {
-        let space = &*tables.v6;
-        let [sources, destinations] = states;
-        (*sources, *destinations) = ([0; STAGE], [0; STAGE]);
-        for level in 0..space.levels.len() {
-            let (nodes, last) = space.level(level);
-            let below = space.levels.get(level + 1);
-            for (at, query) in queries.iter().enumerate() {
-                let (source, destination) = ((query.source >> 64) as u64, (query.destination >> 64) as u64);
-                sources[at] = SpaceV6::descend::<L>(nodes, last, sources[at], source);
-                destinations[at] = SpaceV6::descend::<L>(nodes, last, destinations[at], destination);
-                match below {
-                    Some(below) => {
-                        L::prefetch(&below[sources[at] as usize]);
-                        L::prefetch(&below[destinations[at] as usize]);
-                    }
-                    None => {
-                        L::prefetch(&space.entries[sources[at] as usize]);
-                        L::prefetch(&space.entries[destinations[at] as usize]);
-                    }
-                }
-            }
-        }
-        for (at, query) in queries.iter().enumerate() {
-            sources[at] = space.state(space.entries[sources[at] as usize], query.source);
-            destinations[at] = space.state(space.entries[destinations[at] as usize], query.destination);
-        }
-    }
 }
 
 /// A batch to be answered.
@@ -273,49 +200,6 @@ fn answer<L: Lanes, A>(
         Ports::Rows(rows) => {
             in_rows::<L, A>(fast, rows, [sources, destinations], &mut cell_of, queries, answers)
         }
-    }
-}
-
-/// Looks services up in the rows of cells.
-#[inline(always)]
-fn in_rows<L: Lanes, A>(
-    fast: &Fast,
-    rows: &PortRows,
-    [sources, destinations]: [&mut [u32; STAGE]; 2],
-    cell_of: &mut [u32; STAGE],
-    queries: &[Query<A>; STAGE],
-    answers: &mut [Answer; STAGE],
-) {
-    let mut services = [0; STAGE];
-    for (at, query) in queries.iter().enumerate() {
-        services[at] = rows.service(query.packet());
-        cell_of[at] = cell_of[at] * rows.width + services[at];
-        L::prefetch(&rows.rows[cell_of[at] as usize]);
-    }
-    if let Some(layers) = &fast.layers {
-        for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
-            (*source, *destination) = layers.positions(*source, *destination);
-            L::prefetch(&layers.by_source[*source as usize]);
-            L::prefetch(&layers.by_destination[*destination as usize]);
-        }
-        for at in 0..STAGE {
-            let (a, b) =
-                (layers.by_source[sources[at] as usize], layers.by_destination[destinations[at] as usize]);
-            sources[at] = u32::from(a) * rows.width + services[at];
-            destinations[at] = u32::from(b) * rows.width + services[at];
-            L::prefetch(&rows.rows[sources[at] as usize]);
-            L::prefetch(&rows.rows[destinations[at] as usize]);
-        }
-    }
-    for (at, answer) in answers.iter_mut().enumerate() {
-        let mut lowest = rows.rows[cell_of[at] as usize];
-        if fast.layers.is_some() {
-            let (a, b) = (rows.rows[sources[at] as usize], rows.rows[destinations[at] as usize]);
-            lowest = lowest.min(a).min(b);
-        }
-        let outcome = lowest.wrapping_add(1);
-        let code = fast.meanings.codes[usize::from(outcome)];
-        *answer = Answer::closed(u32::from(code), u32::from(outcome));
     }
 }
 

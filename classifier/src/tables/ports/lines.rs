@@ -1,15 +1,10 @@
-//! Cell → verdict by protocol and ports, in one of two forms.
-//!
-//! - [`PortLines`]: one cache line per cell, which pairs share wherever the *verdicts* by port are alike, whoever
-//!   the rules are. What is not fit for a line (source ports, many ranges) has a general one behind it.
-//! - [`PortRows`]: where a policy has few combinations of services, each packet has a *service class*, by three
-//!   small tables; a cell is a row of outcomes by that.
+//! Lines: the runs of destination ports of a cell, in one cache line.
 
-use super::BY_SOURCE_PORT;
-use super::lanes::{Lanes, Sixteen};
-use super::line::{Lines, service_key};
-use super::shards::Shards;
 use crate::endpoint::ServicePacket;
+use crate::tables::BY_SOURCE_PORT;
+use crate::tables::lanes::{Lanes, Sixteen};
+use crate::tables::line::{Lines, service_key};
+use crate::tables::shards::Shards;
 use std::sync::Arc;
 
 /// What a run of a line says.
@@ -96,69 +91,6 @@ impl PortLines {
             value
         } else {
             self.by_source.get(value & !BY_SOURCE_PORT, u32::from(packet.source_port))
-        }
-    }
-}
-
-/// Cells as rows.
-#[derive(Clone, Debug)]
-pub(crate) struct PortRows {
-    /// By protocol: `class * (classes of source ports) * (classes of destination ports)`.
-    pub(crate) protocols: Box<[u32; 256]>,
-    /// By source port: `class * (classes of destination ports)`; empty where no rule names one.
-    pub(crate) sources: Vec<u16>,
-    /// By destination port: the class.
-    pub(crate) destinations: Vec<u16>,
-    /// Sum of the three → service class.
-    pub(crate) services: Vec<u16>,
-    /// How many service classes there are.
-    pub(crate) width: u32,
-    /// `cell * width + service class` → outcome less one (so that no rule is the highest).
-    pub(crate) rows: Vec<u16>,
-}
-
-impl PortRows {
-    /// The index of a packet in `services`.
-    #[inline(always)]
-    pub(crate) fn index(&self, packet: ServicePacket) -> u32 {
-        let source = match self.sources.get(usize::from(packet.source_port)) {
-            Some(class) => u32::from(*class),
-            None => 0,
-        };
-        let destination = u32::from(self.destinations[usize::from(packet.destination_port)]);
-        self.protocols[usize::from(packet.protocol)] + source + destination
-    }
-
-    /// The service class of a packet.
-    #[inline(always)]
-    pub(crate) fn service(&self, packet: ServicePacket) -> u32 {
-        u32::from(self.services[self.index(packet) as usize])
-    }
-}
-
-/// What cells look like.
-#[derive(Clone, Debug)]
-pub(crate) enum Ports {
-    /// Lines.
-    Lines(PortLines),
-    /// Rows.
-    Rows(PortRows),
-}
-
-impl Ports {
-    /// Bytes of memory.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Ports::Lines(l) => {
-                l.lines.bytes()
-                    + l.bases.bytes()
-                    + l.outcomes.bytes()
-                    + l.general.bytes()
-                    + l.by_source.bytes()
-            }
-            Ports::Rows(r) => {
-                1024 + (r.sources.len() + r.destinations.len() + r.services.len() + r.rows.len()) * 2
-            }
         }
     }
 }
