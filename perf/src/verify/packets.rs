@@ -19,6 +19,25 @@ const UDP_LITE: u8 = 136;
 /// OSPF), and the first and last numbers of all.
 const PROTOCOLS: [u8; 11] = [TCP, UDP, ICMP, ICMPV6, SCTP, UDP_LITE, 47, 50, 89, 0, u8::MAX];
 
+/// How near to a range a value is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reach {
+    /// In it.
+    Within,
+    /// In it, or one before or after it.
+    Beside,
+}
+
+impl Reach {
+    /// Of eight choices of a value the last two are outside.
+    fn choices(self) -> u32 {
+        match self {
+            Reach::Within => 6,
+            Reach::Beside => 8,
+        }
+    }
+}
+
 /// Draws packets for one policy.
 #[derive(Debug)]
 pub(crate) struct Aim<'p> {
@@ -47,15 +66,16 @@ impl<'p> Aim<'p> {
         aim
     }
 
-    /// Three in five around a rule, one in five between any two ranges, one in five anywhere.
+    /// Three in five in or beside a rule, one in five between any two ranges, one in five anywhere.
     pub(crate) fn packet(&self, random: &mut Random) -> Packet {
+        let reach = if random.chance(50) { Reach::Within } else { Reach::Beside };
         let rules = self.policy.rules();
         let rule = (!rules.is_empty()).then(|| random.pick(rules));
         let service = rule.map_or(Service::ANY, |rule| *random.pick(&rule.services));
         let (source, destination, service) = match (random.below(5), rule) {
             (0..3, Some(rule)) => {
-                let source = self.inside(random, &rule.from);
-                let destination = self.inside(random, &rule.to);
+                let source = self.of_set(random, &rule.from, reach);
+                let destination = self.of_set(random, &rule.to, reach);
                 let (source, destination) = self.one_family(random, source, destination);
                 (source, destination, service)
             }
@@ -68,7 +88,7 @@ impl<'p> Aim<'p> {
                 (anywhere(random, is_v6), anywhere(random, is_v6), Service::ANY)
             }
         };
-        (end(source), end(destination), packet(random, service))
+        (end(source), end(destination), packet(random, service, reach))
     }
 
     /// Of the family of the policy; of the other once in a hundred times.
@@ -78,7 +98,7 @@ impl<'p> Aim<'p> {
     }
 
     /// An address in or beside the set; `None`: any will do.
-    fn inside(&self, random: &mut Random, set: &EndpointSet) -> Option<IpAddr> {
+    fn of_set(&self, random: &mut Random, set: &EndpointSet, reach: Reach) -> Option<IpAddr> {
         let mut members = members(set);
         // Segments nest without cycles, so this ends.
         loop {
@@ -90,8 +110,8 @@ impl<'p> Aim<'p> {
                 Member::Selector(Selector { addresses, .. }) if addresses.is_empty() => return None,
                 Member::Selector(Selector { addresses, .. }) => {
                     return Some(match *random.pick(addresses) {
-                        IpRange::V4(first, last) => v4(random, first, last),
-                        IpRange::V6(first, last) => v6(random, first, last),
+                        IpRange::V4(first, last) => v4(random, first, last, reach),
+                        IpRange::V6(first, last) => v6(random, first, last, reach),
                     });
                 }
             }
@@ -126,11 +146,11 @@ impl<'p> Aim<'p> {
         match is_v6 {
             false if !self.v4.is_empty() => {
                 let (first, last) = *random.pick(&self.v4);
-                v4(random, first, last)
+                v4(random, first, last, Reach::Beside)
             }
             true if !self.v6.is_empty() => {
                 let (first, last) = *random.pick(&self.v6);
-                v6(random, first, last)
+                v6(random, first, last, Reach::Beside)
             }
             _ => anywhere(random, is_v6),
         }
@@ -149,23 +169,23 @@ fn end(address: IpAddr) -> Endpoint {
 }
 
 /// The first or last of a range, the one before or after it, or one inside.
-fn v4(random: &mut Random, first: u32, last: u32) -> IpAddr {
-    let address = match random.below(8) {
+fn v4(random: &mut Random, first: u32, last: u32, reach: Reach) -> IpAddr {
+    let address = match random.below(reach.choices()) {
         0 => first,
         1 => last,
-        2 => first.wrapping_sub(1),
-        3 => last.wrapping_add(1),
+        6 => first.wrapping_sub(1),
+        7 => last.wrapping_add(1),
         _ => first + (random.next() % (u64::from(last - first) + 1)) as u32,
     };
     IpAddr::V4(address.into())
 }
 
-fn v6(random: &mut Random, first: u128, last: u128) -> IpAddr {
-    let address = match random.below(8) {
+fn v6(random: &mut Random, first: u128, last: u128, reach: Reach) -> IpAddr {
+    let address = match random.below(reach.choices()) {
         0 => first,
         1 => last,
-        2 => first.wrapping_sub(1),
-        3 => last.wrapping_add(1),
+        6 => first.wrapping_sub(1),
+        7 => last.wrapping_add(1),
         _ => match (last - first).checked_add(1) {
             Some(span) => first + wide(random) % span,
             None => wide(random),
@@ -183,13 +203,14 @@ fn anywhere(random: &mut Random, is_v6: bool) -> IpAddr {
 }
 
 /// A packet in or beside the service: its ports as drawn, or as its protocol has them (see [`ServicePacket`]).
-fn packet(random: &mut Random, service: Service) -> ServicePacket {
+fn packet(random: &mut Random, service: Service, reach: Reach) -> ServicePacket {
     let protocol = match service.protocol {
-        Some(protocol) if random.below(16) != 0 => protocol,
+        Some(protocol) if reach == Reach::Within || random.below(16) != 0 => protocol,
         _ if random.below(8) == 0 => random.next() as u8,
         _ => *random.pick(&PROTOCOLS),
     };
-    let (source_port, destination_port) = (port(random, service.source), port(random, service.destination));
+    let (source_port, destination_port) =
+        (port(random, service.source, reach), port(random, service.destination, reach));
     let (source_port, destination_port) = match protocol {
         // Tables and reference agree on what no frame can say, too.
         _ if random.below(8) == 0 => (source_port, destination_port),
@@ -200,13 +221,13 @@ fn packet(random: &mut Random, service: Service) -> ServicePacket {
     ServicePacket { protocol, source_port, destination_port }
 }
 
-fn port(random: &mut Random, PortRange { first, last }: PortRange) -> u16 {
-    match random.below(8) {
+fn port(random: &mut Random, PortRange { first, last }: PortRange, reach: Reach) -> u16 {
+    match random.below(reach.choices()) {
         0 => first,
         1 => last,
-        2 => first.wrapping_sub(1),
-        3 => last.wrapping_add(1),
-        4 => random.next() as u16,
+        6 => first.wrapping_sub(1),
+        7 => last.wrapping_add(1),
+        5 if reach == Reach::Beside => random.next() as u16,
         _ => first + random.below(u32::from(last - first) + 1) as u16,
     }
 }

@@ -22,6 +22,7 @@ use classifier::policy::{
 };
 use classifier::reference::evaluation_order;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
 /// The set of all endpoints.
@@ -79,7 +80,7 @@ pub(crate) struct Scan {
     cuts: Cuts,
     runs: Vec<Run>,
     /// (`from`, `to`) → their part of `lines`.
-    pairs: HashMap<(u32, u32), (u32, u32)>,
+    pairs: HashMap<u64, (u32, u32), BuildHasherDefault<Mix>>,
     /// In rank order within a pair.
     lines: Vec<Line>,
     ranked: Vec<Ranked>,
@@ -111,30 +112,31 @@ impl Scan {
             by_pair.entry((from, to)).or_default().extend(lines(rule, rank));
             ranked.push(Ranked { id, tier: rule.tier, mode: rule.mode, action: rule.action });
         }
-        let (mut pairs, mut lines) = (HashMap::new(), Vec::new());
-        for (pair, own) in by_pair {
+        let (mut pairs, mut lines) = (HashMap::default(), Vec::new());
+        for ((from, to), own) in by_pair {
             let first = lines.len() as u32;
             lines.extend(own);
-            pairs.insert(pair, (first, lines.len() as u32));
+            pairs.insert(key(from, to), (first, lines.len() as u32));
         }
         let has_passes = ranked.iter().any(|rule| rule.mode == Mode::Enforce && rule.action == Action::Pass);
         Some(Scan { cuts, runs, pairs, lines, ranked, has_passes })
     }
 
-    /// What the rules say. `matching` is room to work in.
+    /// What the rules say, and whether the default is only recorded. `matching` is room to work in.
     pub(crate) fn judge(
         &self,
         source: IpAddr,
         destination: IpAddr,
         packet: ServicePacket,
         matching: &mut Vec<u32>,
-    ) -> Judgement {
+    ) -> (Judgement, bool) {
         matching.clear();
+        let (source, destination) = (self.run(source), self.run(destination));
         // Nothing behind a rule that decides counts, unless a pass may take that rule out.
         let mut end = u32::MAX;
-        for from in &self.run(source).from {
-            for to in &self.run(destination).to {
-                let Some((first, last)) = self.pairs.get(&(*from, *to)) else { continue };
+        for from in &source.from {
+            for to in &destination.to {
+                let Some((first, last)) = self.pairs.get(&key(*from, *to)) else { continue };
                 for line in &self.lines[*first as usize..*last as usize] {
                     if line.rank > end {
                         break;
@@ -149,7 +151,7 @@ impl Scan {
             }
         }
         matching.sort_unstable();
-        self.walk(matching)
+        (self.walk(matching), destination.in_monitored && !destination.in_enforced)
     }
 
     /// Evaluates rules that match, in rank order (POLICY.md §4).
@@ -171,14 +173,30 @@ impl Scan {
         Judgement { decided_by: None, first_monitor }
     }
 
-    /// Whether the default verdict is only recorded towards this destination.
-    pub(crate) fn is_softened(&self, destination: IpAddr) -> bool {
-        let run = self.run(destination);
-        run.in_monitored && !run.in_enforced
-    }
-
     fn run(&self, address: IpAddr) -> &Run {
         &self.runs[self.cuts.run(address) as usize]
+    }
+}
+
+fn key(from: u32, to: u32) -> u64 {
+    u64::from(from) << 32 | u64::from(to)
+}
+
+/// Spreads keys over a map, faster than what withstands an attacker (Knuth, The Art of Computer Programming 3, §6.4).
+#[derive(Clone, Copy, Debug, Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = (self.0.rotate_left(32) ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 }
 

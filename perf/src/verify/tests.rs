@@ -55,7 +55,7 @@ fn the_scan_of_the_rules_that_may_match_says_what_the_reference_says() {
             let (mut random, mut matching) = (Random::new(seed), Vec::new());
             for _ in 0..1_000 {
                 let (source, destination, packet) = aim.packet(&mut random);
-                let says = scan.judge(source.address, destination.address, packet, &mut matching);
+                let (says, softens) = scan.judge(source.address, destination.address, packet, &mut matching);
                 let expected = reference.judge(&source, &destination, packet);
                 assert_eq!(says, expected, "seed {seed}: {source:?} -> {destination:?} {packet:?}");
                 let is_softened = reference.is_softened(&destination);

@@ -17,7 +17,7 @@ pub(crate) fn varied(policy: &Policy, now: Timestamp, random: &mut Random) -> Po
     let has_addresses = |member: &Member| matches!(member, Member::Selector(Selector { addresses, .. }) if !addresses.is_empty());
     for (number, segment) in (0..).zip(policy.segments()) {
         let mut segment = segment.clone();
-        if random.chance(10) {
+        if random.chance(30) {
             segment.mode = Mode::Monitor;
         }
         if random.chance(5) {
@@ -40,15 +40,15 @@ pub(crate) fn varied(policy: &Policy, now: Timestamp, random: &mut Random) -> Po
     for rule in policy.rules() {
         let mut rule = rule.clone();
         match random.below(200) {
-            0..6 => rule.mode = Mode::Monitor,
-            6..8 => rule.expires = Some(Timestamp(now.0 + i128::from(random.below(3)) - 1)),
-            8..12 => rule.services.push(other_service(random)),
-            12 => rule.services = vec![other_service(random)],
-            13 if random.chance(10) => {
+            0..20 => rule.mode = Mode::Monitor,
+            20..22 => rule.expires = Some(Timestamp(now.0 + i128::from(random.below(3)) - 1)),
+            22..26 => rule.services.push(other_service(random)),
+            26 => rule.services = vec![other_service(random)],
+            27 if random.chance(10) => {
                 let source = PortRange { first: 1_024, last: 1_024 + random.below(60_000) as u16 };
                 rule.services[0].source = source;
             }
-            14 => {
+            28 => {
                 if let EndpointSet::OneOf(members) = &mut rule.from {
                     members.push(Member::Segment(SegmentId(random.below(policy.segments().len() as u32))));
                 }
