@@ -54,7 +54,7 @@ pub(crate) fn start(bed: &Bed, text: &str) -> Gateway {
 
 /// Stops the gateway; its books, which must balance.
 pub(crate) fn stop(gateway: Gateway) -> Counters {
-    let counters = gateway.stop().unwrap();
+    let counters = gateway.stop().unwrap().counters;
     assert!(counters.balance(), "{counters:?}");
     counters
 }
