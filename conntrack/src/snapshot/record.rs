@@ -39,7 +39,7 @@ use super::Skip;
 use super::read::Translation;
 use crate::entry::Body;
 use crate::moment::{Moment, Span};
-use crate::peers::{AltSyn, Peer, Peers, Side};
+use crate::peers::{ALT_STAMPED, ALT_VALID, AltSyn, Peer, Peers, Side};
 use crate::state::State;
 use crate::terms::{RuleKey, Terms};
 use classifier::addr::{Mac, VlanKey};
@@ -154,14 +154,19 @@ impl FlowRecord {
             age: now.0.wrapping_sub(opened.0),
             peers: Peers { stray_at: 0, ..body.peers },
             // Truncation is the point: the stamp is modular.
-            stray_age: (now.0 as u16).wrapping_sub(body.peers.stray_at),
+            stray_age: if has_strayed(&body.peers) {
+                (now.0 as u16).wrapping_sub(body.peers.stray_at)
+            } else {
+                0
+            },
         }
     }
 
     /// The same flow in a table whose time is `now`, on the terms of the policy in force; and when it was opened.
     /// Its deadline is to be set.
     pub(crate) fn body(&self, now: Moment, terms: &Terms) -> (Body, Moment) {
-        let peers = Peers { stray_at: (now.0 as u16).wrapping_sub(self.stray_age), ..self.peers };
+        let stray_at = (now.0 as u16).wrapping_sub(self.stray_age);
+        let peers = Peers { stray_at: if has_strayed(&self.peers) { stray_at } else { 0 }, ..self.peers };
         let mut body = Body::new(self.opener, self.opener_vlan, self.opener_mac, self.state, peers);
         body.set_assured(self.is_assured);
         if self.is_simultaneous {
@@ -315,6 +320,11 @@ impl FlowRecord {
             stray_age,
         })
     }
+}
+
+/// Whether the time of a stray SYN is kept.
+fn has_strayed(peers: &Peers) -> bool {
+    peers.alt_flags & (ALT_VALID | ALT_STAMPED) != 0
 }
 
 /// The age that stands in a record, right or wrong.
