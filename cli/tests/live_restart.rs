@@ -249,7 +249,10 @@ fn what_the_file_denies_at_the_restart_is_cut_and_the_rest_goes_on() {
     assert!(program.wait().0.success());
     let lines = std::fs::read_to_string(events).unwrap();
     let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["event"], &first["saved"], &first["restored"]), (&"flows-restored".into(), &2.into(), &1.into()));
+    assert_eq!(
+        (&first["event"], &first["saved"], &first["restored"]),
+        (&"flows-restored".into(), &2.into(), &1.into())
+    );
     assert_eq!(first["skipped"], serde_json::json!({ "policy-changed": 1 }));
 }
 

@@ -107,7 +107,8 @@ impl StateDirectory {
 
     /// The saved flows, which from now on nobody else gets.
     fn consume(&self) -> io::Result<Option<Vec<u8>>> {
-        let options = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).to_owned();
+        let options =
+            OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).to_owned();
         let mut file = match options.open(self.file("flows")) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -244,7 +245,11 @@ impl fmt::Display for Resumption {
                 Ok(())
             }
             Resumption::Broken(aside, why) => {
-                write!(f, "the saved flows can't be read: {why}; the file is put aside as {}, and the table is empty", aside.display())
+                write!(
+                    f,
+                    "the saved flows can't be read: {why}; the file is put aside as {}, and the table is empty",
+                    aside.display()
+                )
             }
             Resumption::Refused(path, error) => {
                 write!(f, "{}: {error}; flows are not restored", path.display())

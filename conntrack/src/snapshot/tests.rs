@@ -43,7 +43,12 @@ fn terms(record: &FlowRecord) -> Terms {
 }
 
 /// The records of a file in a tracker, and the causes of those that are not.
-fn restored(bytes: &[u8], max_flows: u32, now: &Names<'_>, away: Duration) -> Result<(Tracker, Vec<Skip>), Broken> {
+fn restored(
+    bytes: &[u8],
+    max_flows: u32,
+    now: &Names<'_>,
+    away: Duration,
+) -> Result<(Tracker, Vec<Skip>), Broken> {
     let snapshot = Snapshot::open(bytes)?;
     let translation = Translation::new(snapshot.names(), now);
     let mut tracker = tracker(max_flows);
@@ -66,8 +71,7 @@ fn records(tracker: &Tracker) -> Vec<FlowRecord> {
 
 fn v6_packet(tail: u16) -> Packet<'static> {
     let address = |last: u16| IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
-    let (key, sender) =
-        FlowKey::of_ports(Domain(1), protocol::UDP, (address(tail), 4000), (address(1), 53));
+    let (key, sender) = FlowKey::of_ports(Domain(1), protocol::UDP, (address(tail), 4000), (address(1), 53));
     Packet { key, sender, vlan: O_VLAN, source_mac: O_MAC, transport: Transport::Udp }
 }
 
@@ -151,7 +155,10 @@ fn a_restored_connection_takes_every_segment_as_the_one_that_was_saved_would() {
             let (own, peer) = if from_o { (1001, 5001) } else { (5001, 1001) };
             let acknowledgment = if flags.contains('A') { peer + random.below(3) as u32 * 100 } else { 0 };
             let sequence = jitter.wrapping_add(own);
-            (if from_o { O } else { R }, seg(flags, sequence, acknowledgment).len(random.below(3) as u16 * 100))
+            (
+                if from_o { O } else { R },
+                seg(flags, sequence, acknowledgment).len(random.below(3) as u16 * 100),
+            )
         };
         for _ in 0..random.below(20) {
             let (host, segment) = segment(&mut random);
@@ -167,7 +174,11 @@ fn a_restored_connection_takes_every_segment_as_the_one_that_was_saved_would() {
         for step in 0..40 {
             let (host, segment) = segment(&mut random);
             let wait = random.below(2000);
-            assert_eq!(other.tcp(host, segment), rig.tcp(host, segment), "round {round}, step {step}: {segment:?}");
+            assert_eq!(
+                other.tcp(host, segment),
+                rig.tcp(host, segment),
+                "round {round}, step {step}: {segment:?}"
+            );
             assert_eq!(records(&other.tracker), records(&rig.tracker), "round {round}, step {step}");
             rig.wait(wait);
             other.wait(wait);
@@ -204,7 +215,8 @@ fn a_file_that_was_cut_off_is_good_up_to_the_cut() {
         match restored(&bytes[..length], 64, &names(), Duration::ZERO) {
             Ok((tracker, skipped)) => {
                 let there = length - preamble;
-                let whole = (there / u32::RECORD).min(7) + usize::from(there >= 7 * u32::RECORD + u128::RECORD);
+                let whole =
+                    (there / u32::RECORD).min(7) + usize::from(there >= 7 * u32::RECORD + u128::RECORD);
                 assert_eq!(tracker.len(), whole, "{length}");
                 assert_eq!(skipped, vec![Skip::Missing; good.len() - whole], "{length}");
                 assert!(records(&tracker).iter().all(|record| good.contains(record)), "{length}");
@@ -275,7 +287,8 @@ fn flows_age_while_the_gateway_is_away() {
     let rig = sample();
     let left = |tracker: &Tracker, port: u16| {
         let mut flows = tracker.flows().map(|flow| tracker.flow(flow));
-        let of = flows.find(|view| view.key.protocol() == protocol::TCP && view.key.port(view.opener) == port);
+        let of =
+            flows.find(|view| view.key.protocol() == protocol::TCP && view.key.port(view.opener) == port);
         of.map(|view| (view.expires_in, view.age))
     };
     let before = left(&rig.tracker, 40_001).unwrap();
@@ -355,7 +368,9 @@ fn a_record_that_no_tracker_would_have_written_is_not_believed() {
     rig.tracker.record(flow).put(&mut tcp);
     assert_eq!(tcp.len(), u32::RECORD);
     assert!(forged(&tcp, |_| {}).is_ok());
-    let set = |at: usize, bytes: &'static [u8]| forged(&tcp, |record| record[at..at + bytes.len()].copy_from_slice(bytes));
+    let set = |at: usize, bytes: &'static [u8]| {
+        forged(&tcp, |record| record[at..at + bytes.len()].copy_from_slice(bytes))
+    };
     for (what, at, bytes) in [
         ("a protocol that the state is not of", 12, &[17_u8][..]),
         ("an unknown kind of key", 13, &[5]),

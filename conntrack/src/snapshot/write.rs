@@ -19,9 +19,8 @@ pub fn write(
     out: &mut dyn Write,
 ) -> io::Result<u64> {
     let flows = trackers.iter().flat_map(Tracker::flows);
-    let (v4, v6) = flows.fold((0_u64, 0_u64), |(v4, v6), flow| {
-        if flow.is_v6() { (v4, v6 + 1) } else { (v4 + 1, v6) }
-    });
+    let (v4, v6) =
+        flows.fold((0_u64, 0_u64), |(v4, v6), flow| if flow.is_v6() { (v4, v6 + 1) } else { (v4 + 1, v6) });
     let preamble = preamble(names, saved, configuration, (v4, v6));
     let mut block = Vec::with_capacity(BLOCK + preamble.len());
     block.extend_from_slice(&preamble);

@@ -91,7 +91,8 @@ fn a_flow_that_is_denied_now_is_not_restored_whatever_its_rule_says_of_reloads()
 fn a_flow_is_judged_anew_and_may_have_another_rule_than_before() {
     let bed = connected(vec![from_web("web")]);
     let limited = Rule { max_flows: Some(1), ..from_web("other") };
-    let (mut bed, restored) = restarted(bed, with_rules(vec![rule("no", Action::Deny), limited.clone()]), Duration::ZERO);
+    let (mut bed, restored) =
+        restarted(bed, with_rules(vec![rule("no", Action::Deny), limited.clone()]), Duration::ZERO);
     assert_eq!(restored.flows, 0, "a deny comes first");
     bed.send(TRUNK, segment(ACK, (102, 501), b"y")).dropped(DropReason::CtInvalid);
 
@@ -149,7 +150,8 @@ fn a_flow_of_a_stitch_is_judged_by_its_first_packet() {
         // The camera's answer goes home though nobody has told the new process where that is.
         bed.send(WAN, back()).followed(FlowRole::Reply);
         for frame in [(TRUNK, out()), (WAN, back())] {
-            let changed = vec![Rule { services: service(6, 22), established, ..rule("floor", Action::Allow) }];
+            let changed =
+                vec![Rule { services: service(6, 22), established, ..rule("floor", Action::Allow) }];
             let (mut bed, restored) = restarted(connected(), with_rules(changed), Duration::ZERO);
             assert_eq!((restored.flows, restored.marked), (1, 1));
             bed.send(frame.0, frame.1).dropped(DropReason::PolicyChanged);
