@@ -114,7 +114,8 @@ fn traffic(tracker: &mut Tracker, seed: &[u8]) {
                 _ => Transport::Other,
             };
             let vlan = VlanKey::new(PortId(next() as u8 % 2), 10);
-            let packet = Packet { key: view.key, sender, vlan, source_mac: Mac([2, 0, 0, 0, 0, 1]), transport };
+            let packet =
+                Packet { key: view.key, sender, vlan, source_mac: Mac([2, 0, 0, 0, 0, 1]), transport };
             let _ = tracker.track(now, &packet);
             now = now + Duration::from_millis(u64::from(next() % 10_000));
         }

@@ -120,7 +120,8 @@ impl StateDirectory {
         }
         fs::rename(self.file("flows"), self.file("flows.restored"))?;
         self.sync()?;
-        let mut bytes = Vec::with_capacity(metadata.len() as usize);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(metadata.len() as usize).map_err(|_| io::ErrorKind::OutOfMemory)?;
         file.read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
