@@ -148,7 +148,7 @@ fn a_restored_connection_takes_every_segment_as_the_one_that_was_saved_would() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ round);
         let mut rig = Rig::new();
         rig.establish();
-        let mut segment = |random: &mut Random| {
+        let segment = |random: &mut Random| {
             let flags = ["A", "A", "A", "PA", "FA", "R", "S", "SA", "RA"][random.below(9) as usize];
             let from_o = random.below(2) == 0;
             let jitter = [0, 0, 0, 1, 500, 66_001, 70_000, u32::MAX - 300][random.below(8) as usize];
