@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::replay::{summary_json, summary_text};
 use crate::replay::Names;
-use crate::run::{EventLine, Gateway, Links};
+use crate::run::{DEFAULT_STATE, EventLine, Gateway, Links, Resumption};
 use dataplane::event::Event;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,6 +23,12 @@ pub(super) struct Run {
     /// rules with `log = true` are told of, on the standard error.
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+    /// Where the flows are kept between a planned end (SIGTERM, SIGINT) and the next start.
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE, conflicts_with = "no_state")]
+    state: PathBuf,
+    /// Neither save the flows at the end nor restore them at the start.
+    #[arg(long)]
+    no_state: bool,
     /// How to write the last counters.
     #[arg(short, long, value_enum, default_value_t = super::Output::Text)]
     output: super::Output,
@@ -49,13 +55,22 @@ impl Run {
                 return Outcome::Failure;
             }
         };
-        let mut gateway = match Gateway::start(configuration, &mut |word| tell!("bulkhead: {word}")) {
-            Ok(gateway) => gateway,
+        let report = &mut |word| tell!("bulkhead: {word}");
+        let started = match self.no_state {
+            true => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
+            false => Gateway::resume(configuration, &self.state, report).map(|(g, r)| (g, Some(r))),
+        };
+        let (mut gateway, resumption) = match started {
+            Ok(started) => started,
             Err(error) => {
                 tell!("error: {error}");
                 return Outcome::Failure;
             }
         };
+        if let Some(resumption) = resumption {
+            tell!("bulkhead: {resumption}");
+            events.resumed(&resumption);
+        }
         announce(&gateway);
         let mut lost = 0;
         let mut links = Links::new(&gateway);
@@ -82,10 +97,17 @@ impl Run {
         };
         events.drain(&gateway, &mut lost);
         match gateway.stop() {
-            Ok(counters) => {
+            Ok(stop) => {
+                match stop.saved {
+                    Some(Ok(flows)) => tell!("bulkhead: {flows} flows are saved in {}", self.state.display()),
+                    Some(Err(error)) => {
+                        tell!("error: the flows can't be saved in {}: {error}", self.state.display());
+                    }
+                    None => {}
+                }
                 match self.output {
-                    super::Output::Text => answer!("{}", summary_text(&counters).trim_end()),
-                    super::Output::Json => answer!("{}", summary_json(&counters)),
+                    super::Output::Text => answer!("{}", summary_text(&stop.counters).trim_end()),
+                    super::Output::Json => answer!("{}", summary_json(&stop.counters)),
                 }
                 if ended_well { Outcome::Success } else { Outcome::Failure }
             }
@@ -126,6 +148,15 @@ struct Events {
 }
 
 impl Events {
+    /// Writes what came of the saved flows.
+    fn resumed(&mut self, resumption: &Resumption) {
+        let line = resumption.event(&jiff::Timestamp::now().to_string());
+        if let (Some(sink), Some(line)) = (&mut self.sink, line) {
+            // A full disk must not stop the gateway.
+            let _ = writeln!(sink, "{line}");
+        }
+    }
+
     /// Writes what the workers have told of, waiting a moment for the first.
     fn drain(&mut self, gateway: &Gateway, lost: &mut u64) {
         let source = gateway.events();

@@ -3,7 +3,9 @@
 mod event;
 mod gateway;
 mod links;
+mod state;
 
 pub use event::EventLine;
-pub use gateway::{Gateway, ReloadError, StartError};
+pub use gateway::{Gateway, ReloadError, StartError, Stop};
 pub use links::Links;
+pub use state::{DEFAULT_STATE, Resumption, StateDirectory};

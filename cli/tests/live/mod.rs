@@ -54,7 +54,7 @@ pub(crate) fn start(bed: &Bed, text: &str) -> Gateway {
 
 /// Stops the gateway; its books, which must balance.
 pub(crate) fn stop(gateway: Gateway) -> Counters {
-    let counters = gateway.stop().unwrap();
+    let counters = gateway.stop().unwrap().counters;
     assert!(counters.balance(), "{counters:?}");
     counters
 }
@@ -88,11 +88,14 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it and waits until it says that it runs.
     pub(crate) fn start(bed: &Bed, file: &GatewayFile, arguments: &[&str]) -> Program {
+        // Unless a test is about them, flows of one gateway are none of another's business.
+        let state: &[&str] = if arguments.contains(&"--state") { &[] } else { &["--no-state"] };
         let mut child = bed
             .gateway()
             .command(env!("CARGO_BIN_EXE_bulkhead"))
             .args(["run", "-o", "json", "-c"])
             .arg(file.path())
+            .args(state)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -114,6 +117,11 @@ impl Program {
     /// How many lines of its standard error have this in them.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.said.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// All that it has said on its standard error.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// Waits until it has said something so many times.
