@@ -53,10 +53,10 @@ pub(super) fn fast(
     if rows.len() * columns.len() > limits.matrix {
         return layered(policy, raw, classes, builder, limits);
     }
-    let plan = RowPlan::new(policy, builder, true, limits.rows);
+    let plan = if is_full { RowPlan::new(policy, builder, true, limits.rows) } else { None };
     // Full cells of wide policies are many. Where they are too many for direct rows, layers are tried before they
     // are all made.
-    let most = plan.as_ref().filter(|_| is_full).map_or(usize::MAX, RowPlan::most_direct);
+    let most = plan.as_ref().map_or(usize::MAX, RowPlan::most_direct);
     let in_matrix = |group: &Group| is_full || !is_narrow(group);
     let matrix = match raw.matrix(&rows, &columns, in_matrix, &mut combined, most) {
         Some(matrix) => matrix,
@@ -73,8 +73,13 @@ pub(super) fn fast(
         return layered(policy, raw, classes, builder, limits);
     }
     let lists = combined.finish(builder, true);
-    // Beside a hash, lines are smaller than rows, and can be changed in place.
-    let plan = plan.filter(|plan| is_full || plan.width() * lists.len() <= limits.rows >> 4);
+    let plan = if is_full {
+        plan
+    } else {
+        // Beside a hash, lines are smaller than rows, and can be changed in place.
+        let plan = RowPlan::new(policy, builder, true, limits.rows);
+        plan.filter(|plan| plan.width() * lists.len() <= limits.rows >> 4)
+    };
     let (ports, cells, meanings) = match plan.and_then(|plan| plan.build(&lists, builder)) {
         Some(rows) => rows.contents,
         None => {

@@ -1,7 +1,7 @@
 //! Lists of rules → rows.
 
 use super::Contents;
-use super::services::{Bits, ServiceClasses};
+use super::services::{BITS, Bits, ServiceClasses};
 use crate::compile::combined::Lists;
 use crate::compile::fast::MeaningBuilder;
 use crate::compile::intern::{Interner, WordHashMap};
@@ -139,6 +139,9 @@ impl<'p> RowPlan<'p> {
                 held.len() as u32 - 1
             });
             services.push(number);
+            if held.len() * classes.width.div_ceil(64) > BITS {
+                return None;
+            }
         }
         Some(RowPlan { policy, classes, services, held, is_closed, most })
     }

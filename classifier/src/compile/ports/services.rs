@@ -10,6 +10,8 @@ const SERVICES: usize = 1 << 14;
 const COMBINATIONS: usize = 1 << 18;
 /// Words of all combinations together, were there none alike.
 const WORK: usize = 1 << 26;
+/// Words of [`Bits`], of all services or of all sets of services.
+pub(super) const BITS: usize = 1 << 22;
 
 /// Numbers below some bound.
 pub(super) type Bits = Vec<u64>;
@@ -45,7 +47,8 @@ fn port_classes(ranges: impl Iterator<Item = PortRange>) -> (Vec<u16>, Vec<u16>)
 
 /// A bit for each of the services that is as wanted.
 fn bits(services: &[Service], is_wanted: impl Fn(&Service) -> bool) -> Vec<u32> {
-    let mut bits = vec![0; services.len().div_ceil(32)];
+    // Without any service it is still no empty slice.
+    let mut bits = vec![0; services.len().div_ceil(32).max(1)];
     for (at, _) in services.iter().enumerate().filter(|(_, service)| is_wanted(service)) {
         bits[at / 32] |= 1 << (at % 32);
     }
@@ -107,11 +110,8 @@ impl ServiceClasses {
             }
         }
         let width = known.len() - 1;
-        if width > 1 << 16 {
+        if width > 1 << 16 || services.len() * width.div_ceil(64) > BITS {
             return None;
-        }
-        for held in of_service.values_mut() {
-            *held = vec![0; width.div_ceil(64)];
         }
         let mut classes: Vec<Bits> = vec![vec![0; width.div_ceil(64)]; services.len()];
         for class in 0..width {
