@@ -158,7 +158,8 @@ fn layered(
     let (Some(by_source), Some(by_destination)) = (by_source, by_destination) else { return Ok(None) };
     let narrow = raw.narrow(false, &mut combined);
     let lists = combined.finish(builder, false);
-    let Some(RowContents { contents: (ports, cells, meanings), outcomes }) = plan.build(&lists, builder) else {
+    let Some(RowContents { contents: (ports, cells, meanings), outcomes }) = plan.build(&lists, builder)
+    else {
         return Ok(None);
     };
     let (low, high) = (bits(to.rows()), bits(from.rows()));

@@ -157,7 +157,11 @@ impl<'p> RowPlan<'p> {
     }
 
     /// Makes the rows, `None` where they have too many entries.
-    pub(in crate::compile) fn build(self, lists: &Lists, builder: &mut LineBuilder<'_>) -> Option<RowContents> {
+    pub(in crate::compile) fn build(
+        self,
+        lists: &Lists,
+        builder: &mut LineBuilder<'_>,
+    ) -> Option<RowContents> {
         let mut shapes = Shapes::new(self.width());
         let mut keys = Interner::new();
         let mut patterns: Vec<Pattern> = Vec::new();
@@ -205,7 +209,8 @@ impl<'p> RowPlan<'p> {
                 rows.len() as u32 - 1
             });
             cells.push((number, 0));
-            if outcomes.len() / 2 + shapes.shapes.words() + rows.len() * 2 > self.most {                return None;
+            if outcomes.len() / 2 + shapes.shapes.words() + rows.len() * 2 > self.most {
+                return None;
             }
         }
         let numbering = if self.is_closed {
