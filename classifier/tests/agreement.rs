@@ -105,7 +105,7 @@ fn run(first_seed: u64, policies: u64, packets: usize, size: Size) {
             spread_of_choice: random.pick(&[0, 10, 50, 200, 1000]),
             folded: random.pick(&[0, 1 << 20, 1 << 20, 1 << 20, 1 << 20]),
             matrix: random.pick(&[0, 1, 100, 1 << 20]),
-            rows: random.pick(&[0, 1 << 20]),
+            rows: random.pick(&[0, 500, 2_000, 1 << 20, 1 << 20]),
             ..Limits::default()
         };
         let tables = Tables::compile_within(Arc::clone(&policy), NOW, &limits)

@@ -34,8 +34,8 @@ impl<'a> Combined<'a> {
         self.ranks
     }
 
-    /// The distinct lists of ranks that combinations come to.
-    pub(super) fn finish(self, builder: &LineBuilder<'_>) -> Lists {
+    /// The distinct lists of ranks that combinations come to; `closed` where no rules but those take part.
+    pub(super) fn finish(self, builder: &LineBuilder<'_>, closed: bool) -> Lists {
         let mut lists =
             Lists { lists: Interner::new(), of_combination: Vec::with_capacity(self.parts.len()) };
         let mut ranks: Vec<u32> = Vec::new();
@@ -45,7 +45,7 @@ impl<'a> Combined<'a> {
                 ranks.extend_from_slice(self.raw.lists.get(*list));
             }
             ranks.sort_unstable();
-            builder.prune(&mut ranks, true);
+            builder.prune(&mut ranks, closed);
             lists.of_combination.push(lists.lists.number(&ranks));
         }
         lists
@@ -155,14 +155,16 @@ impl RawCells<'_> {
         self.groups.iter().zip(&self.cells).map(of_group).collect()
     }
 
-    /// The combinations of these sources with these destinations, row by row, of the groups `of` which it is.
+    /// The combinations of these sources with these destinations, row by row, of the groups `of` which it is;
+    /// `None` where there are more than `most`.
     pub(super) fn matrix(
         &self,
         rows: &[u32],
         columns: &[u32],
         of: impl Fn(&Group) -> bool,
         combined: &mut Combined<'_>,
-    ) -> Vec<u32> {
+        most: usize,
+    ) -> Option<Vec<u32>> {
         let groups: Vec<(&Group, ByNumber)> = self
             .groups
             .iter()
@@ -172,11 +174,11 @@ impl RawCells<'_> {
             .collect();
         let mut matrix = Vec::with_capacity(rows.len() * columns.len());
         // By group: the lists of one source, by number of the destination.
-        let most = |group: &Group| {
+        let highest = |group: &Group| {
             (0..self.to.rows() as u32).map(|r| self.to.numbers_of_row(r)[group.to as usize]).max()
         };
         let mut here: Vec<Vec<u32>> =
-            groups.iter().map(|(group, _)| vec![0; most(group).unwrap_or(0) as usize + 1]).collect();
+            groups.iter().map(|(group, _)| vec![0; highest(group).unwrap_or(0) as usize + 1]).collect();
         let mut parts = Vec::new();
         let mut last: (Vec<u32>, u32) = (Vec::new(), 0);
         for row in rows {
@@ -201,13 +203,16 @@ impl RawCells<'_> {
                 }
                 matrix.push(last.1);
             }
+            if combined.parts.len() > most {
+                return None;
+            }
             for ((group, by), here) in groups.iter().zip(&mut here) {
                 for (to, _) in by.get(numbers[group.from as usize]) {
                     here[*to as usize] = 0;
                 }
             }
         }
-        matrix
+        Some(matrix)
     }
 
     /// The rows of one side by the wide sets alone that they are in.

@@ -4,16 +4,15 @@ use super::cell::RawCells;
 use super::combined::{Combined, is_narrow};
 use super::intern::{Interner, WordHashMap};
 use super::level::Side;
-use super::ports::{LinePlan, RowPlan};
+use super::ports::{LinePlan, RowContents, RowPlan};
 use super::service::LineBuilder;
 use super::word_map::word_map;
 use super::{CompileError, Limits};
 use crate::decision::{Judgement, Verdict};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, RuleId};
 use crate::tables::cells::{Bucket, Cells, Hash};
-use crate::tables::fast::{Answer, Fast, Layers, Meanings};
+use crate::tables::fast::{Answer, Fast, Layers, Meanings, code_of};
 use crate::tables::group::{Group, Level};
-use crate::tables::outcome::Effect;
 use crate::tables::ports::Ports;
 use crate::tables::shards::Shards;
 use std::sync::Arc;
@@ -54,16 +53,35 @@ pub(super) fn fast(
     if rows.len() * columns.len() > limits.matrix {
         return layered(policy, raw, classes, builder, limits);
     }
-    let matrix = raw.matrix(&rows, &columns, |group| is_full || !is_narrow(group), &mut combined);
+    let plan = if is_full { RowPlan::new(policy, builder, true, limits.rows) } else { None };
+    // Full cells of wide policies are many. Where they are too many for direct rows, layers are tried before they
+    // are all made.
+    let most = plan.as_ref().map_or(usize::MAX, RowPlan::most_direct);
+    let in_matrix = |group: &Group| is_full || !is_narrow(group);
+    let matrix = match raw.matrix(&rows, &columns, in_matrix, &mut combined, most) {
+        Some(matrix) => matrix,
+        None => {
+            if let Some(fast) = layered(policy, raw, classes, builder, limits)? {
+                return Ok(Some(fast));
+            }
+            let all = raw.matrix(&rows, &columns, in_matrix, &mut combined, usize::MAX);
+            all.expect("there is no bound")
+        }
+    };
     let narrow = if is_full { Vec::new() } else { raw.narrow(true, &mut combined) };
     if combined.ranks() > RANKS {
         return layered(policy, raw, classes, builder, limits);
     }
-    let lists = combined.finish(builder);
-    // Beside a hash, lines are smaller than rows, and can be changed in place.
-    let rows = if is_full { limits.rows } else { limits.rows >> 4 };
-    let (ports, cells, meanings) = match RowPlan::new(policy, builder, lists.len(), rows) {
-        Some(plan) => plan.build(&lists, builder, false),
+    let lists = combined.finish(builder, true);
+    let plan = if is_full {
+        plan
+    } else {
+        // Beside a hash, lines are smaller than rows, and can be changed in place.
+        let plan = RowPlan::new(policy, builder, true, limits.rows);
+        plan.filter(|plan| plan.width() * lists.len() <= limits.rows >> 4)
+    };
+    let (ports, cells, meanings) = match plan.and_then(|plan| plan.build(&lists, builder)) {
+        Some(rows) => rows.contents,
         None => {
             if let Some(fast) = layered(policy, raw, classes, builder, limits)? {
                 return Ok(Some(fast));
@@ -124,10 +142,7 @@ fn layered(
     builder: &mut LineBuilder<'_>,
     limits: &Limits,
 ) -> Result<Option<Fast>, CompileError> {
-    let is_plain = builder.ranked().iter().all(|ranked| ranked.effect == Effect::Decide);
-    if !is_plain || builder.ranked().len() >= usize::from(u16::MAX) {
-        return Ok(None);
-    }
+    let Some(plan) = RowPlan::new(policy, builder, false, limits.rows) else { return Ok(None) };
     let (from, to) = (raw.from, raw.to);
     let mut combined = Combined::new(raw);
     let (x, y) = (raw.coarse_sources(), raw.coarse_destinations());
@@ -137,23 +152,26 @@ fn layered(
     if xs.len() * wide_tos.len() > LAYER || ys.len() * wide_froms.len() > LAYER {
         return Ok(None);
     }
-    let by_source = raw.matrix(&xs, &wide_tos, |g| g.to != Level::Narrow, &mut combined);
+    let by_source = raw.matrix(&xs, &wide_tos, |g| g.to != Level::Narrow, &mut combined, usize::MAX);
     let half = |g: &Group| g.from != Level::Narrow && g.to == Level::Narrow;
-    let by_destination = raw.matrix(&wide_froms, &ys, half, &mut combined);
+    let by_destination = raw.matrix(&wide_froms, &ys, half, &mut combined, usize::MAX);
+    let (Some(by_source), Some(by_destination)) = (by_source, by_destination) else { return Ok(None) };
     let narrow = raw.narrow(false, &mut combined);
-    let lists = combined.finish(builder);
-    let Some(plan) = RowPlan::new(policy, builder, lists.len(), limits.rows) else { return Ok(None) };
-    let (ports, cells, meanings) = plan.build(&lists, builder, true);
-    if cells.len() > 1 << 16 {
+    let lists = combined.finish(builder, false);
+    let Some(RowContents { contents: (ports, cells, meanings), outcomes }) = plan.build(&lists, builder)
+    else {
         return Ok(None);
-    }
+    };
     let (low, high) = (bits(to.rows()), bits(from.rows()));
     let hash = Hash { low, bits: low + high, buckets: buckets(narrow.len(), low + high) };
     let cell_of = |combination: &u32| cells[lists.list_of(*combination) as usize];
     let narrow: Vec<(u32, (u32, u32))> =
         narrow.iter().map(|(f, t, combination)| (hash.word(*f, *t), cell_of(combination))).collect();
-    let (table, _) = table(hash, &narrow, &[cell_of(&0)], false, 1);
+    let wide = cells.len() > 1 << 16;
+    let (table, _) = table(hash, &narrow, &[cell_of(&0)], wide, 1);
     let cells = Cells { is_hashed: true, ..table };
+    let alone = |rule| Judgement { decided_by: Some(RuleId(rule)), first_monitor: None };
+    let code = |rule| code_of(policy, alone(rule)) as u8;
     let layers = Layers {
         from: x
             .iter()
@@ -161,8 +179,10 @@ fn layered(
             .map(|(x, wide)| (*x * wide_tos.len() as u32, *wide * ys.len() as u32))
             .collect(),
         to: wide_to.iter().zip(&y).map(|(wide, y)| (*wide, *y)).collect(),
-        by_source: by_source.iter().map(|combination| cell_of(combination).0 as u16).collect(),
-        by_destination: by_destination.iter().map(|combination| cell_of(combination).0 as u16).collect(),
+        by_source: by_source.iter().map(|combination| cell_of(combination).0).collect(),
+        by_destination: by_destination.iter().map(|combination| cell_of(combination).0).collect(),
+        outcomes,
+        codes: (0..policy.rules().len() as u32).map(code).collect(),
     };
     Ok(Some(Fast {
         from: Arc::new((0..classes).map(|class| from.row_of_class(class) as u16).collect()),

@@ -21,7 +21,8 @@ pub struct Limits {
     /// As many pairs of numbers as are welcome in a matrix: beyond, narrow pairs are hashed, and rules with a wide
     /// side are looked up apart.
     pub matrix: usize,
-    /// As many entries as are welcome in rows by service class: beyond, cells are lines of ports.
+    /// As many words as are welcome in rows by service class: beyond, wide rules go to layers, and then cells are
+    /// lines of ports. Rows of up to half of that are written out, and not shared in parts.
     pub rows: usize,
     /// Words in lists of port boundaries.
     pub boundaries: usize,

@@ -170,7 +170,7 @@ fn of_cells(cells: &CellTables) -> Statistics {
         CellTables::Closed(fast) => {
             let (lines, source_lines) = match &fast.ports {
                 Ports::Lines(lines) => (lines.lines.len(), lines.by_source.spans.len() - 1),
-                Ports::Rows(rows) => (rows.rows.len() / rows.width as usize, 0),
+                Ports::Rows(rows) => (rows.len(), 0),
             };
             let (form, general_lines) = match &fast.ports {
                 Ports::Rows(_) if fast.layers.is_some() => (Form::Layers, 0),

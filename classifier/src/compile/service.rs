@@ -84,7 +84,7 @@ impl<'p> LineBuilder<'p> {
 
     /// Whether nothing behind a match that decides can matter, when no pass of this cell stands before it in
     /// its tier. Unless the cell is closed, a pass of another cell may.
-    fn is_final(&self, rank: u32, closed: bool) -> bool {
+    pub(super) fn is_final(&self, rank: u32, closed: bool) -> bool {
         closed || rank < self.first_pass[rank as usize]
     }
 

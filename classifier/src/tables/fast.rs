@@ -4,6 +4,7 @@
 
 use super::cells::Cells;
 use super::lanes::Lanes;
+use super::outcome::Outcomes;
 use super::ports::{Code, Ports, RunValue};
 use crate::decision::Judgement;
 use crate::endpoint::ServicePacket;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 ///
 /// ```text
 /// 63        62..32                     31..30  29..0
-/// softened  first monitor rule + 1 *   code    place and run, outcome, or deciding rule + 1 *     (*: of groups)
+/// softened  first monitor rule + 1 *   code    place and run, outcome, or deciding rule + 1 *     (*: of groups, or
+///                                                                                                  merged layers)
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Answer(pub(crate) u64);
@@ -35,9 +37,13 @@ impl Answer {
 
     /// The answer of cells by group.
     pub(crate) fn grouped(code: Code, judgement: Judgement) -> Answer {
+        Answer::of(code as u32, judgement)
+    }
+
+    fn of(code: u32, judgement: Judgement) -> Answer {
         let number = |rule: Option<RuleId>| rule.map_or(0, |id| u64::from(id.0) + 1);
         let (decided, monitor) = (number(judgement.decided_by), number(judgement.first_monitor));
-        Answer((code as u64) << Self::CODE_SHIFT | decided | monitor << 32)
+        Answer(u64::from(code) << Self::CODE_SHIFT | decided | monitor << 32)
     }
 
     /// The judgement of an answer by group.
@@ -45,6 +51,19 @@ impl Answer {
         let rule = |number: u32| number.checked_sub(1).map(RuleId);
         let monitor = (self.0 >> 32) as u32 & (u32::MAX >> 1);
         Judgement { decided_by: rule(self.rest()), first_monitor: rule(monitor) }
+    }
+
+    /// The bit of an answer of layers that holds a rule instead of the number of an outcome.
+    const MERGED: u32 = 1 << 29;
+
+    /// The answer of several layers together.
+    fn merged(code: u32, judgement: Judgement) -> Answer {
+        Answer(Answer::of(code, judgement).0 | u64::from(Self::MERGED))
+    }
+
+    /// The judgement of several layers together.
+    fn merged_judgement(self) -> Judgement {
+        Answer(self.0 & !u64::from(Self::MERGED)).grouped_judgement()
     }
 
     /// The answer towards a destination that is softened, or not.
@@ -103,6 +122,10 @@ pub(crate) fn code_of(policy: &Policy, judgement: Judgement) -> Code {
 }
 
 /// What rules with a wide side say, beside the narrow pairs of [`Cells`].
+///
+/// Outcomes are numbered by the rank of their first event, so that the lowest number of the three cells is the outcome
+/// that has the first match of all. Where that decides it is the answer, whatever stands behind it. Where it passes or
+/// is a monitor rule's, the events of the three are put together.
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
     /// By number of the source: its rows in `by_source` and in `by_destination`.
@@ -110,12 +133,19 @@ pub(crate) struct Layers {
     /// By number of the destination: its columns.
     pub(crate) to: Vec<(u32, u32)>,
     /// Cells of rules with a wide destination.
-    pub(crate) by_source: Vec<u16>,
+    pub(crate) by_source: Vec<u32>,
     /// Cells of rules with a wide source, and no wide destination.
-    pub(crate) by_destination: Vec<u16>,
+    pub(crate) by_destination: Vec<u32>,
+    /// What the outcomes come from. The last is the empty one.
+    pub(crate) outcomes: Outcomes,
+    /// The code of each rule, were it to decide.
+    pub(crate) codes: Vec<u8>,
 }
 
 impl Layers {
+    /// The code of an outcome that does not begin with a rule that decides.
+    pub(crate) const OPEN: u8 = 4;
+
     /// The two positions of a pair.
     #[inline(always)]
     pub(crate) fn positions(&self, source: u32, destination: u32) -> (u32, u32) {
@@ -123,9 +153,20 @@ impl Layers {
         (from.0 + to.0, from.1 + to.1)
     }
 
+    /// The answer of three outcomes together.
+    #[inline(never)]
+    pub(crate) fn merged(&self, outcomes: [u32; 3]) -> Answer {
+        let judgement = self.outcomes.merge(&outcomes);
+        let code = judgement.decided_by.map_or(0, |rule| self.codes[rule.0 as usize]);
+        Answer::merged(u32::from(code), judgement)
+    }
+
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
-        (self.from.len() + self.to.len()) * 8 + (self.by_source.len() + self.by_destination.len()) * 2
+        (self.from.len() + self.to.len()) * 8
+            + (self.by_source.len() + self.by_destination.len()) * 4
+            + self.codes.len()
+            + self.outcomes.bytes()
     }
 }
 
@@ -163,16 +204,18 @@ impl Fast {
             }
             Ports::Rows(rows) => {
                 let service = rows.service(packet);
-                let get = |cell: u32| rows.rows[(cell * rows.width + service) as usize];
-                let mut lowest = get(cell.cell);
-                if let Some(layers) = &self.layers {
-                    let (a, b) = layers.positions(u32::from(from), u32::from(to));
-                    let by_source = get(u32::from(layers.by_source[a as usize]));
-                    let by_destination = get(u32::from(layers.by_destination[b as usize]));
-                    lowest = lowest.min(by_source).min(by_destination);
+                let outcome = rows.outcome(cell.cell, service);
+                let Some(layers) = &self.layers else {
+                    return Answer::closed(u32::from(self.meanings.codes[outcome as usize]), outcome);
+                };
+                let (a, b) = layers.positions(u32::from(from), u32::from(to));
+                let by_source = rows.outcome(layers.by_source[a as usize], service);
+                let by_destination = rows.outcome(layers.by_destination[b as usize], service);
+                let lowest = outcome.min(by_source).min(by_destination);
+                match self.meanings.codes[lowest as usize] {
+                    Layers::OPEN => layers.merged([outcome, by_source, by_destination]),
+                    code => Answer::closed(u32::from(code), lowest),
                 }
-                let outcome = u32::from(lowest.wrapping_add(1));
-                Answer::closed(u32::from(self.meanings.codes[outcome as usize]), outcome)
             }
         }
     }
@@ -192,6 +235,7 @@ impl Fast {
     pub(crate) fn judgement(&self, answer: Answer) -> Judgement {
         let rest = answer.rest();
         let outcome = match &self.ports {
+            Ports::Rows(_) if rest & Answer::MERGED != 0 => return answer.merged_judgement(),
             Ports::Rows(_) => self.meanings.of_rows[rest as usize],
             Ports::Lines(_) if rest & Self::NUMBERED != 0 => {
                 self.meanings.of_rows[(rest & !Self::NUMBERED) as usize]

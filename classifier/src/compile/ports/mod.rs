@@ -2,9 +2,10 @@
 
 mod lines;
 mod rows;
+mod services;
 
 pub(super) use lines::{GENERAL, LinePlan, NOTHING};
-pub(super) use rows::RowPlan;
+pub(super) use rows::{RowContents, RowPlan};
 
 use crate::tables::fast::Meanings;
 use crate::tables::ports::Ports;

@@ -3,13 +3,13 @@
 //! - [`PortLines`]: one cache line per cell, which pairs share wherever the *verdicts* by port are alike, whoever
 //!   the rules are. What is not fit for a line (source ports, many ranges) has a general one behind it.
 //! - [`PortRows`]: where a policy has few combinations of services, each packet has a *service class*, by three
-//!   small tables; a cell is a row of outcomes by that.
+//!   small tables; a cell is a row of outcomes by that. Where these are large, cells share what they can of them.
 
 mod lines;
 mod rows;
 
 pub(crate) use lines::{Code, PortLine, PortLines, RunValue};
-pub(crate) use rows::PortRows;
+pub(crate) use rows::{Block, DirectRows, PortRows, RowCell, Rows, ShapedRows};
 
 /// What cells look like.
 #[derive(Clone, Debug)]
@@ -31,9 +31,7 @@ impl Ports {
                     + l.general.bytes()
                     + l.by_source.bytes()
             }
-            Ports::Rows(r) => {
-                1024 + (r.sources.len() + r.destinations.len() + r.services.len() + r.rows.len()) * 2
-            }
+            Ports::Rows(rows) => rows.bytes(),
         }
     }
 }
