@@ -155,7 +155,8 @@ impl Bed {
         let after = self.engine.counters().clone();
         assert!(after.balance(), "the books must balance: {after:?}");
         let (waiting, free) = (self.engine.waiting(), self.engine.pool().len());
-        assert_eq!(after.waiting, waiting as u64, "as many frames wait as are counted");
+        let held = u64::from(self.engine.fragments().held_frames);
+        assert_eq!(after.waiting, waiting as u64 + held, "as many frames wait as are counted");
         assert_eq!(free + waiting, FRAMES as usize, "no frame may be lost");
         (left, late, moved(before, &after))
     }
