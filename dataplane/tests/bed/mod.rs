@@ -218,6 +218,14 @@ impl Sent {
         self.only()
     }
 
+    /// It is held, for its first fragment: its tag.
+    #[track_caller]
+    pub(crate) fn waits(&self) -> u64 {
+        self.must_be(Verdict::Waiting, None);
+        assert_eq!((self.left.len(), self.moved.as_slice()), (0, [("received", 1), ("waiting", 1)].as_slice()));
+        self.tag
+    }
+
     /// It was the gateway's own business, and is not answered.
     #[track_caller]
     pub(crate) fn noted(&self) {
