@@ -189,7 +189,14 @@ impl<F: Copy, O: Copy> Table<F, O> {
     }
 
     /// Finds out what a fragment is to its datagram. `frame` is copied where it must be held.
-    pub fn examine(&mut self, now: Tick, key: &DatagramKey, place: Place, origin: O, frame: &[u8]) -> Examined {
+    pub fn examine(
+        &mut self,
+        now: Tick,
+        key: &DatagramKey,
+        place: Place,
+        origin: O,
+        frame: &[u8],
+    ) -> Examined {
         self.expire(now);
         let (head, source) = self.places(key);
         let Some(id) = self.find(head, key) else {
@@ -214,7 +221,11 @@ impl<F: Copy, O: Copy> Table<F, O> {
                     self.statistics.completed += 1;
                     self.retire(id);
                 }
-                if place.offset == 0 { Examined::First(DatagramId(id)) } else { Examined::Later(DatagramId(id)) }
+                if place.offset == 0 {
+                    Examined::First(DatagramId(id))
+                } else {
+                    Examined::Later(DatagramId(id))
+                }
             }
             Fit::New => {
                 if !self.keep(id, origin, frame) {
@@ -429,9 +440,7 @@ impl<F: Copy, O: Copy> Table<F, O> {
         let source = self.record(id).source;
         let cost = Self::cost(frame.len());
         let at = self.free_slot;
-        if at == NONE
-            || !self.hold.has_room(frame.len())
-            || self.sources[usize::from(source)] + cost > SHARE
+        if at == NONE || !self.hold.has_room(frame.len()) || self.sources[usize::from(source)] + cost > SHARE
         {
             return false;
         }

@@ -91,8 +91,7 @@ fn by_model(fragments: &[(u32, Place)]) -> Vec<Option<Fate>> {
     for (at, (id, place)) in fragments.iter().enumerate() {
         let model = datagrams.entry(*id).or_default();
         let bytes = u32::from(place.offset)..place.end();
-        let is_duplicate =
-            model.taken.iter().any(|p| (p.offset, p.length) == (place.offset, place.length));
+        let is_duplicate = model.taken.iter().any(|p| (p.offset, p.length) == (place.offset, place.length));
         if model.is_dead || is_duplicate {
             fates[at] = Some(Fate::Dropped(FragmentInvalid));
             continue;
@@ -195,7 +194,10 @@ fn f03_overlaps_kill_and_an_exact_duplicate_does_not() {
     let dead = Some(Fate::Dropped(FragmentInvalid));
     assert_eq!(fates, [Some(Fate::Passed), dead, dead]);
     // A kill takes what is held with it.
-    assert_eq!(by_table(&[(1, place(8, 16, true)), (1, place(16, 16, true)), (1, first)]), [dead, dead, dead]);
+    assert_eq!(
+        by_table(&[(1, place(8, 16, true)), (1, place(16, 16, true)), (1, first)]),
+        [dead, dead, dead]
+    );
 }
 
 #[test]
@@ -268,7 +270,10 @@ fn f11_a_source_takes_an_eighth_of_the_budget_and_no_more() {
     assert!((50..=SHARE / 1514).contains(&held), "{held} frames are held");
     // Another source still has its own, and a first of the greedy one takes the place of its oldest.
     assert_eq!(table.examine(START, &key(2, 1), place(1480, 8, true), 0, &frame), Examined::Held);
-    assert!(matches!(table.examine(START, &key(1, 5000), place(0, 1480, true), 0, &frame), Examined::First(_)));
+    assert!(matches!(
+        table.examine(START, &key(1, 5000), place(0, 1480, true), 0, &frame),
+        Examined::First(_)
+    ));
     assert_eq!(table.statistics().displaced, 1);
     assert_eq!(table.next_fallen(), Some(Fallen { origin: 0, reason: FragmentOrphan }));
 }
@@ -349,8 +354,14 @@ fn f11_a_million_random_fragments_stay_within_the_memory_and_leave_nothing_behin
 fn f13_a_complete_datagram_frees_its_identification_at_once() {
     let mut table = table();
     for _ in 0..3 {
-        assert!(matches!(table.examine(START, &key(1, 1), place(0, 8, true), 0, &[0; 60]), Examined::First(_)));
-        assert!(matches!(table.examine(START, &key(1, 1), place(8, 8, false), 0, &[0; 60]), Examined::Later(_)));
+        assert!(matches!(
+            table.examine(START, &key(1, 1), place(0, 8, true), 0, &[0; 60]),
+            Examined::First(_)
+        ));
+        assert!(matches!(
+            table.examine(START, &key(1, 1), place(8, 8, false), 0, &[0; 60]),
+            Examined::Later(_)
+        ));
     }
     assert_eq!(table.examine(START, &key(1, 1), place(8, 8, false), 0, &[0; 60]), Examined::Held);
     table.end_batch();

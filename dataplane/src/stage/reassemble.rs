@@ -190,17 +190,13 @@ fn data_offset(packet: &Packet, frame: &[u8]) -> usize {
 /// A later fragment whose first was seen: what became of that becomes of it.
 #[cold]
 #[inline(never)]
-pub(super) fn follow(
-    engine: &mut Engine,
-    generation: &Generation,
-    batch: &mut Batch,
-    transit: &Transit<'_>,
-) {
+pub(super) fn follow(engine: &mut Engine, generation: &Generation, batch: &mut Batch, transit: &Transit<'_>) {
     let lane = transit.lane;
     let judged = engine.fragments.lanes[lane].and_then(|id| {
         engine.fragments.table.fate(id).or_else(|| {
             // The first is in this batch.
-            let first = (0..lane).rev().find(|l| engine.fragments.lanes[*l] == Some(id) && is_first(engine, *l))?;
+            let first =
+                (0..lane).rev().find(|l| engine.fragments.lanes[*l] == Some(id) && is_first(engine, *l))?;
             Some(fate_of(engine, generation, batch, first))
         })
     });

@@ -222,7 +222,10 @@ impl Sent {
     #[track_caller]
     pub(crate) fn waits(&self) -> u64 {
         self.must_be(Verdict::Waiting, None);
-        assert_eq!((self.left.len(), self.moved.as_slice()), (0, [("received", 1), ("waiting", 1)].as_slice()));
+        assert_eq!(
+            (self.left.len(), self.moved.as_slice()),
+            (0, [("received", 1), ("waiting", 1)].as_slice())
+        );
         self.tag
     }
 

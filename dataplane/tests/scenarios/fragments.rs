@@ -1,9 +1,7 @@
 //! F01–F13: fragments. What needs many of them (F07, F09 to F11, F13) is tested where they are remembered, in `conntrack`.
 
 use crate::bed::frame::{ACK, Ip, SYN};
-use crate::bed::network::{
-    DB, DESK, PRINTER, TRUNK, WEB, bed_with, open_bed, policy, rule, service,
-};
+use crate::bed::network::{DB, DESK, PRINTER, TRUNK, WEB, bed_with, open_bed, policy, rule, service};
 use classifier::policy::{Action, DefaultAction, Mode, Rule};
 use classifier::reason::DropReason;
 use dataplane::batch::{FlowRole, Out, Verdict};
@@ -158,7 +156,8 @@ fn f12_a_policy_that_ends_the_flow_ends_it_between_two_fragments() {
 #[test]
 fn f12_the_bytes_of_later_fragments_may_be_acknowledged() {
     let mut bed = open_bed();
-    let to = |flags, numbers, payload: &[u8]| Ip::tcp(WEB.v4(), DB.v4(), (4000, 5000), flags, numbers, payload);
+    let to =
+        |flags, numbers, payload: &[u8]| Ip::tcp(WEB.v4(), DB.v4(), (4000, 5000), flags, numbers, payload);
     let back = |flags, numbers| Ip::tcp(DB.v4(), WEB.v4(), (5000, 4000), flags, numbers, &[]);
     bed.send(TRUNK, to(SYN, (100, 0), &[]).by(&WEB).bytes()).opened();
     bed.send(TRUNK, back(SYN | ACK, (900, 101)).by(&DB).bytes()).followed(FlowRole::Reply);
@@ -175,9 +174,8 @@ fn f12_the_bytes_of_later_fragments_may_be_acknowledged() {
 fn fragments_cross_a_stitch_also_to_an_unknown_station() {
     let mut bed = open_bed();
     let whole = Ip::udp(DESK.v4(), PRINTER.v4(), (4000, 5000), &[1; 64]);
-    let by_desk = |range, place: u16| {
-        whole.clone().cut(range).fragment(place).between_macs(&DESK, PRINTER.mac).bytes()
-    };
+    let by_desk =
+        |range, place: u16| whole.clone().cut(range).fragment(place).between_macs(&DESK, PRINTER.mac).bytes();
     bed.send(TRUNK, by_desk(32..72, 4)).waits();
     let sent = bed.send(TRUNK, by_desk(0..32, MORE));
     assert_eq!(sent.left.len(), 4, "both fragments to both other VLANs");
