@@ -268,13 +268,14 @@ fn f11_a_source_takes_an_eighth_of_the_budget_and_no_more() {
         table.end_batch();
     }
     assert!((50..=SHARE / 1514).contains(&held), "{held} frames are held");
-    // Another source still has its own, and a first of the greedy one takes the place of its oldest.
+    // Another source still has its own, and firsts of the greedy one take the place of its oldest.
     assert_eq!(table.examine(START, &key(2, 1), place(1480, 8, true), 0, &frame), Examined::Held);
-    assert!(matches!(
-        table.examine(START, &key(1, 5000), place(0, 1480, true), 0, &frame),
-        Examined::First(_)
-    ));
-    assert_eq!(table.statistics().displaced, 1);
+    for id in 5000..5008 {
+        let first = table.examine(START, &key(1, id), place(0, 1480, true), 0, &frame);
+        assert!(matches!(first, Examined::First(_)), "{first:?}");
+        table.end_batch();
+    }
+    assert!(table.statistics().displaced > 0);
     assert_eq!(table.next_fallen(), Some(Fallen { origin: 0, reason: FragmentOrphan }));
 }
 
@@ -282,7 +283,7 @@ fn f11_a_source_takes_an_eighth_of_the_budget_and_no_more() {
 fn f11_a_flood_from_everywhere_keeps_no_datagram_out_that_has_its_first() {
     let mut table = table();
     for source in 0..20_000 {
-        let _ = table.examine(START, &key(source, 1), place(1480, 1480, true), source, &[5; 1514]);
+        let _ = table.examine(START, &key(source, 1), place(1480, 1480, true), source, &[5; 60]);
         table.end_batch();
     }
     while table.next_fallen().is_some() {}
@@ -296,6 +297,7 @@ fn f11_a_flood_from_everywhere_keeps_no_datagram_out_that_has_its_first() {
         assert!(matches!(last, Examined::Later(_)), "{last:?}");
         table.end_batch();
     }
+    assert!(table.statistics().displaced > 0, "{:?}", table.statistics());
 }
 
 #[test]
