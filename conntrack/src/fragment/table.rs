@@ -366,7 +366,12 @@ impl<F: Copy, O: Copy> Table<F, O> {
         let is_kept = id.is_some_and(|id| is_first || self.keep(id, origin, frame));
         match id {
             Some(id) if is_kept => {
-                self.record_mut(id).extents.take(place);
+                let extents = &mut self.record_mut(id).extents;
+                extents.take(place);
+                if is_first && extents.are_complete() {
+                    self.statistics.completed += 1;
+                    self.retire(id);
+                }
                 if is_first { Examined::First(DatagramId(id)) } else { Examined::Held }
             }
             id => {
