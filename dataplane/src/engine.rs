@@ -174,6 +174,10 @@ impl Engine {
         self.counters.received += batch.len() as u64;
         self.counters.batches += 1;
         for outcome in &batch.outcomes[..batch.len()] {
+            if outcome.verdict == Verdict::Waiting && outcome.out == crate::batch::Out::Nowhere {
+                // A fragment that is held was counted when it was.
+                continue;
+            }
             self.count(outcome);
         }
     }

@@ -143,6 +143,8 @@ pub(super) fn examine(
                 None
             }
             Examined::Held => {
+                // Its fate may be told before the batch is over, so it counts at once.
+                engine.counters.waiting += 1;
                 batch.settle(lane, Outcome { verdict: Verdict::Waiting, ..Outcome::UNDECIDED });
                 tell_fallen(engine);
                 return true;
