@@ -12,6 +12,7 @@
 //! ```
 
 mod admission;
+mod continuation;
 mod inspection;
 mod snapshot;
 mod timers;

@@ -9,6 +9,7 @@ use classifier::wire::{
     Icmp, QuotedPacket, SctpChunk, SctpPacket, TcpFlags, TcpSegment, Transport, protocol,
 };
 use conntrack::config::Config;
+use conntrack::fragment::{DatagramKey, Examined, Place, Table};
 use conntrack::time::Tick;
 use conntrack::{Epoch, Packet, Terms, Tracked, Tracker};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 /// Scenarios that are not the tracker's: the beginning of their names, and whose they are.
 const NOT_OURS: [(&str, &str); 11] = [
-    ("frag", "fragments are reassembled or tracked before the flow table"),
+    ("frag", "fragments have a test of their own below"),
     ("ip4_", "IPv4 header sanity comes before the flow table"),
     ("ip6_", "IPv6 header and extension sanity comes before the flow table"),
     ("tcp_doff_", "the packet parser checks the data offset"),
@@ -215,4 +216,54 @@ fn the_tracker_gives_every_frame_of_the_vectors_what_it_must_get() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(played >= 70, "only {played} scenarios were played");
     eprintln!("played {played} scenarios");
+}
+
+/// Which fragments get through, were every first let through: by where they lie in their datagrams alone.
+fn passing(frames: &[Vec<u8>]) -> Vec<bool> {
+    let mut table: Table<(), usize> = Table::new(Duration::from_secs(5), [7; 16]);
+    let now = Tick(1_700_000_000_000_000_000);
+    let mut passed = vec![false; frames.len()];
+    for (at, frame) in frames.iter().enumerate() {
+        let packet = classifier::wire::Packet::parse(frame);
+        let (Some(fragment), true) = (packet.fragment, packet.faults.is_empty()) else { continue };
+        let key = DatagramKey {
+            addresses: packet.addresses,
+            identification: fragment.identification,
+            vlan: VlanKey::new(PortId(0), 0),
+            protocol: packet.protocol,
+        };
+        let place = Place { offset: fragment.offset, length: packet.upper_length, more: fragment.more };
+        match table.examine(now, &key, place, at, frame) {
+            Examined::First(id) => {
+                table.set_fate(id, ());
+                passed[at] = true;
+                while let Some(held) = table.take_held(id, None) {
+                    passed[held.origin] = true;
+                }
+            }
+            Examined::Later(_) => passed[at] = true,
+            Examined::Held | Examined::Refused(_) => {}
+        }
+        table.end_batch();
+    }
+    passed
+}
+
+#[test]
+fn the_fragments_of_the_vectors_get_what_they_must_get() {
+    let Some(path) = vectors() else {
+        eprintln!("skipped: there are no shared vectors beside the project");
+        return;
+    };
+    let text = std::fs::read_to_string(path).unwrap();
+    let scenarios: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut played = 0;
+    for (name, scenario) in scenarios.as_object().unwrap().iter().filter(|(n, _)| n.starts_with("frag")) {
+        let vectors = scenario["frames"].as_array().unwrap();
+        let frames: Vec<Vec<u8>> = vectors.iter().map(|v| hex(v["frame"].as_str().unwrap())).collect();
+        let expected: Vec<bool> = vectors.iter().map(|v| v["expect"] == "pass").collect();
+        assert_eq!(passing(&frames), expected, "{name}");
+        played += 1;
+    }
+    assert!(played >= 8, "only {played} scenarios were played");
 }

@@ -11,7 +11,8 @@ use crate::macs::Macs;
 use crate::neighbors::Neighbors;
 use crate::network::{Role, Vlan, VlanIndex};
 use crate::stage;
-use classifier::addr::PortId;
+use crate::stage::reassemble::Fragments;
+use classifier::addr::{PortId, VlanKey};
 use classifier::reason::DropReason;
 use classifier::wire::{Packet, link};
 use conntrack::time::Tick;
@@ -65,9 +66,9 @@ impl TxQueue {
 }
 
 /// How many frames a queue has room for before it must grow.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 8192;
 /// How many fates of waiting frames may be told at once before the list must grow.
-const LATE: usize = 1024;
+const LATE: usize = 8192;
 
 /// One worker's pipeline with all its state.
 pub struct Engine {
@@ -81,6 +82,8 @@ pub struct Engine {
     pub(crate) pool: FramePool,
     pub(crate) queues: Vec<TxQueue>,
     pub(crate) late: Vec<(u64, Outcome)>,
+    pub(crate) late_flooded: Vec<(u64, VlanKey)>,
+    pub(crate) fragments: Fragments,
     pub(crate) resolve: Resolve,
     aged: Tick,
 }
@@ -114,6 +117,8 @@ impl Engine {
             counters: Counters::default(),
             queues: (0..ports).map(|_| TxQueue::with_room()).collect(),
             late: Vec::with_capacity(LATE),
+            late_flooded: Vec::with_capacity(LATE),
+            fragments: Fragments::new(tracking.timeouts.fragment, secret),
             generation,
             arena,
             pool,
@@ -129,19 +134,25 @@ impl Engine {
     pub fn install(&mut self, generation: Arc<Generation>) {
         self.tracker.reserve_rules(generation.rule_keys());
         let (old, new) = (self.generation.network(), generation.network());
-        if !old.has_same_stitches(new) {
+        let has_same_stitches = old.has_same_stitches(new);
+        let has_same_vlans = old.has_same_vlans(new);
+        let (vlans, ports) = (new.vlan_count(), new.port_count());
+        if !has_same_stitches {
             let flows: Vec<_> = self.tracker.flows().collect();
             for flow in flows {
                 self.tracker.remove(flow);
             }
         }
-        if !old.has_same_vlans(new) {
-            self.abandon_waiting();
-            self.neighbors = Neighbors::new(new.vlan_count());
-            self.macs = Macs::new(new.vlan_count());
-            self.limiter = Limiter::new(new.vlan_count());
+        if !has_same_vlans || !has_same_stitches {
+            stage::reassemble::abandon(self);
         }
-        let queues = self.queues.len().max(new.port_count());
+        if !has_same_vlans {
+            self.abandon_waiting();
+            self.neighbors = Neighbors::new(vlans);
+            self.macs = Macs::new(vlans);
+            self.limiter = Limiter::new(vlans);
+        }
+        let queues = self.queues.len().max(ports);
         self.queues.resize_with(queues, TxQueue::with_room);
         self.generation = generation;
     }
@@ -163,6 +174,10 @@ impl Engine {
         self.counters.received += batch.len() as u64;
         self.counters.batches += 1;
         for outcome in &batch.outcomes[..batch.len()] {
+            if outcome.verdict == Verdict::Waiting && outcome.out == crate::batch::Out::Nowhere {
+                // A fragment that is held was counted when it was.
+                continue;
+            }
             self.count(outcome);
         }
     }
@@ -177,14 +192,17 @@ impl Engine {
             }
         }
         stage::resolve::run_timers(self, now);
+        stage::reassemble::run_timers(self, now);
         if now.since(self.aged) >= MINUTE {
             self.aged = now;
             self.macs.age(now);
         }
     }
 
-    /// Gives up on every frame that waits for a neighbor: at the end of a capture, or of the process.
+    /// Gives up on every frame that waits for a neighbor or for the first fragment of its datagram: at the end of a
+    /// capture, or of the process.
     pub fn abandon_waiting(&mut self) {
+        stage::reassemble::abandon(self);
         while let Some(mut queue) = self.neighbors.abandon() {
             for waiting in queue.drain(..) {
                 let outcome = Outcome {
@@ -226,6 +244,18 @@ impl Engine {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.neighbors.waiting()
+    }
+
+    /// What is known and held of datagrams in fragments.
+    #[must_use]
+    pub fn fragments(&self) -> conntrack::fragment::Statistics {
+        self.fragments.statistics()
+    }
+
+    /// The VLANs that flooded frames went to whose fates [`Engine::late_outcomes`] tells next, by the caller's tags.
+    #[must_use]
+    pub fn late_flooded(&self) -> &[(u64, VlanKey)] {
+        &self.late_flooded
     }
 
     /// The fates of frames that had to wait, by the caller's tags, since the last call.
@@ -312,6 +342,9 @@ impl Engine {
     pub(crate) fn tell_late(&mut self, tag: u64, outcome: Outcome) {
         self.counters.waiting -= 1;
         self.count(&outcome);
+        if self.late.is_empty() {
+            self.late_flooded.clear();
+        }
         self.late.push((tag, outcome));
     }
 

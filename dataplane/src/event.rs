@@ -3,13 +3,14 @@
 //! Events go through a ring of fixed size that never blocks a worker. What finds no room is counted, and the
 //! reader says so.
 
-use crate::batch::{Batch, FlowRole, Outcome, Verdict};
+use crate::batch::{Batch, FlowRole, Out, Outcome, Verdict};
 use crate::neighbors::WAITING_TOTAL;
 use classifier::addr::PortId;
 use classifier::wire::Kind;
 use conntrack::Epoch;
 use conntrack::time::Tick;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,17 +72,21 @@ impl EventSource {
     }
 }
 
+/// Frames whose fate is not known yet, and is told of once it is: those that wait for a neighbor, and fragments that wait
+/// for their first.
+const WAITING: usize = WAITING_TOTAL + 4096;
+
 /// Tells of what becomes of a worker's frames. What waits for a neighbor is told of once its fate is known.
 #[derive(Debug)]
 pub(crate) struct Teller {
     sink: EventSink,
-    /// Frames that wait, by their tags.
-    waiting: Vec<(u64, Event)>,
+    /// Frames that wait, by their tags, which grow. Those whose fate is told leave a gap, until it is at the front.
+    waiting: VecDeque<(u64, Option<Event>)>,
 }
 
 impl Teller {
     pub(crate) fn new(sink: EventSink) -> Teller {
-        Teller { sink, waiting: Vec::with_capacity(WAITING_TOTAL) }
+        Teller { sink, waiting: VecDeque::with_capacity(WAITING) }
     }
 
     /// Tells of the new flows and the drops of a batch.
@@ -107,19 +112,26 @@ impl Teller {
             };
             match waits {
                 false => self.sink.send(event),
-                true if self.waiting.len() < WAITING_TOTAL => self.waiting.push((batch.tags[lane], event)),
+                true if self.waiting.len() < WAITING => {
+                    self.waiting.push_back((batch.tags[lane], Some(event)));
+                }
                 true => self.sink.lose(),
             }
         }
     }
 
     /// Tells of a frame that has waited, if what has become of it is news.
-    pub(crate) fn tell_late(&mut self, tag: u64, outcome: Outcome) {
-        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == tag) else { return };
-        let (_, event) = self.waiting.swap_remove(at);
-        if is_news(&outcome) {
-            self.sink.send(Event { outcome, ..event });
+    /// `epoch` is that of the generation in force.
+    pub(crate) fn tell_late(&mut self, epoch: Epoch, tag: u64, outcome: Outcome) {
+        let Ok(at) = self.waiting.binary_search_by_key(&tag, |(waiting, _)| *waiting) else { return };
+        let event = self.waiting[at].1.take();
+        while let Some((_, None)) = self.waiting.front() {
+            self.waiting.pop_front();
         }
+        let Some(event) = event.filter(|_| is_news(&outcome)) else { return };
+        // What had no way out yet was a fragment that is judged only now.
+        let epoch = if event.outcome.out == Out::Nowhere { epoch } else { event.epoch };
+        self.sink.send(Event { outcome, epoch, ..event });
     }
 }
 

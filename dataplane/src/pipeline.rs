@@ -21,5 +21,7 @@ pub(crate) fn run(engine: &mut Engine, now: Tick, batch: &mut Batch) {
     stage::admit::process(engine, now, batch);
     stage::route::process(engine, now, batch);
     stage::track::process(engine, now, batch);
+    stage::reassemble::conclude(engine, batch);
     stage::emit::process(engine, now, batch);
+    stage::reassemble::release(engine, now);
 }

@@ -176,9 +176,10 @@ impl Worker {
     }
 
     fn tell_late(&mut self) {
+        let epoch = self.engine.generation().epoch();
         for (tag, outcome) in self.engine.late_outcomes() {
             if let Some(teller) = &mut self.teller {
-                teller.tell_late(tag, outcome);
+                teller.tell_late(epoch, tag, outcome);
             }
         }
     }

@@ -10,6 +10,7 @@ use classifier::policy::{
     Service, TierId, Timestamp,
 };
 use classifier::reason::DropReason;
+use classifier::wire::checksum::Sum;
 use conntrack::config::Config;
 use conntrack::time::Tick;
 use dataplane::arena::Arena;
@@ -216,6 +217,12 @@ fn write(n: u32, buffer: &mut [u8]) -> usize {
             4 => _ = frame.put(&[0x45, 0, 0, 0]),
             _ => _ = frame.put(&[0x65; 40]),
         },
+        19 if round.is_multiple_of(2) => {
+            frame.ipv4(v4(CLIENTS, 2), v4(SERVERS, 2), 64, 17, &udp(port, ALLOWED)[..8]);
+            let length = frame.length();
+            fragment(&mut buffer[18..38], round / 2);
+            return length;
+        }
         19 => frame.ipv4(from, to, 64, 17, &udp(port, LIMITED)),
         20 | 21 => frame.ipv6(
             v6(CLIENTS, client),
@@ -231,6 +238,18 @@ fn write(n: u32, buffer: &mut [u8]) -> usize {
         _ => frame.ipv6(v6(CLIENTS, client), v6(CLIENTS, 1), 64, 58, &echo(128, port)),
     }
     frame.length()
+}
+
+/// Makes an IPv4 header one of a fragment: of a datagram that comes in order or not, or of one without its first; or one
+/// too much.
+fn fragment(header: &mut [u8], round: u32) {
+    let place: u16 = if round % 4 == 1 { 0x2000 } else { 1 };
+    let identification = (round / 4) as u16 & 0x7fff | if round % 4 == 2 { 0x8000 } else { 0 };
+    header[4..6].copy_from_slice(&identification.to_be_bytes());
+    header[6..8].copy_from_slice(&place.to_be_bytes());
+    header[10..12].fill(0);
+    let sum = !Sum::ZERO.bytes(header).fold();
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// Feeds `count` frames, a batch at a time, and throws away what comes out.
@@ -287,6 +306,7 @@ fn nothing_allocates_after_the_start_whatever_comes_in() {
         DropReason::MalformedIp,
         DropReason::ArpInvalid,
         DropReason::TxFull,
+        DropReason::FragmentOrphan,
     ] {
         assert!(dropped(reason) > 50, "{reason}: {counters:?}");
     }
@@ -295,6 +315,8 @@ fn nothing_allocates_after_the_start_whatever_comes_in() {
     let statistics = engine.tracker().statistics();
     assert!(statistics.expired > 100 && statistics.evicted_half_open > 1_000, "{statistics:?}");
     assert!(counters.balance(), "{counters:?}");
+    let fragments = engine.fragments();
+    assert!(fragments.completed > 1_000 && fragments.expired > 50, "{fragments:?}");
     assert_eq!(engine.pool().len() + engine.waiting(), FRAMES as usize, "no frame is lost");
     assert_eq!(allocated, 0, "allocations while {MEASURED} frames passed");
 }

@@ -86,12 +86,12 @@ impl Line {
             .rule
             .and_then(|key| names.generation.named_rule(key))
             .map(|rule| policy.tiers()[usize::from(rule.tier.0)].clone());
-        let mut line = Line {
+        Line {
             frame,
             port: names.topology.port_name(port).to_owned(),
             vlan: vid,
-            verdict: "",
-            reason: None,
+            verdict: verdict_name(outcome.verdict),
+            reason: outcome.reason.map(classifier::reason::DropReason::name),
             rule: outcome.rule.map(|key| names.generations.name(key).to_owned()),
             tier,
             would: outcome.would.map(|would| WouldLine {
@@ -106,12 +106,10 @@ impl Line {
                 Out::To(key) => vec![out_line(key)],
                 Out::Flooded => flooded.map(out_line).collect(),
             },
-        };
-        line.conclude(outcome);
-        line
+        }
     }
 
-    /// Writes the verdict, which may come later than the rest.
+    /// Writes the verdict, where it comes later than the rest.
     pub fn conclude(&mut self, outcome: &Outcome) {
         self.verdict = verdict_name(outcome.verdict);
         self.reason = outcome.reason.map(classifier::reason::DropReason::name);

@@ -60,8 +60,8 @@ pub struct Replay<'a> {
     expiry: Option<Timestamp>,
     batch: Batch,
     writers: Vec<Option<Writer>>,
-    /// Lines in the order of frames; those at the front that are settled have been given out.
-    pending: VecDeque<(Line, bool)>,
+    /// Lines in the order of frames, each with its port; those at the front that are settled have been given out.
+    pending: VecDeque<(Line, PortId, bool)>,
     first_pending: u64,
 }
 
@@ -137,7 +137,7 @@ impl<'a> Replay<'a> {
         let outcome = &self.batch.outcomes[0];
         let vid = self.batch.packets[0].link.vid();
         let line = Line::new(names, number, port, vid, outcome, self.batch.flooded_from(0));
-        self.pending.push_back((line, outcome.verdict != Verdict::Waiting));
+        self.pending.push_back((line, port, outcome.verdict != Verdict::Waiting));
         self.collect_late();
         self.record(at)?;
         self.give_out(settled)
@@ -178,16 +178,29 @@ impl<'a> Replay<'a> {
     }
 
     fn collect_late(&mut self) {
+        let generation = Arc::clone(self.engine.generation());
+        let names = Names {
+            topology: &self.configuration.topology,
+            generations: &self.generations,
+            generation: &generation,
+        };
+        let flooded = self.engine.late_flooded().to_vec();
         for (number, outcome) in self.engine.late_outcomes() {
             let index = usize::try_from(number - self.first_pending).expect("few frames wait");
-            let (line, is_settled) = &mut self.pending[index];
-            line.conclude(&outcome);
+            let (line, port, is_settled) = &mut self.pending[index];
+            if line.out.is_empty() {
+                // A fragment that waited for its first: all of its fate is new.
+                let out = flooded.iter().filter(|(tag, _)| *tag == number).map(|(_, vlan)| *vlan);
+                *line = Line::new(names, number, *port, line.vlan, &outcome, out);
+            } else {
+                line.conclude(&outcome);
+            }
             *is_settled = true;
         }
     }
 
     fn give_out(&mut self, settled: &mut dyn FnMut(&Line) -> std::io::Result<()>) -> Result<(), ReplayError> {
-        while let Some((line, true)) = self.pending.front() {
+        while let Some((line, _, true)) = self.pending.front() {
             settled(line).map_err(ReplayError::Lines)?;
             self.pending.pop_front();
             self.first_pending += 1;

@@ -6,6 +6,7 @@ pub(crate) mod admit;
 mod guard;
 pub(crate) mod resolve;
 
+pub(crate) mod reassemble;
 pub(crate) mod route;
 
 pub(crate) mod judge;

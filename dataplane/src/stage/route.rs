@@ -1,5 +1,6 @@
 //! Where would the packet leave? From `ttl-expired` to `same-vlan`.
 
+use super::reassemble;
 use crate::answer::{IcmpError, icmp_error};
 use crate::batch::{Batch, Egress};
 use crate::engine::{Engine, link_back};
@@ -16,6 +17,9 @@ pub(crate) fn process(engine: &mut Engine, now: Tick, batch: &mut Batch) {
     let network = generation.network();
     let arena = Arc::clone(&engine.arena);
     for lane in batch.live() {
+        if batch.packets[lane].fragment.is_some() && reassemble::examine(engine, network, now, batch, lane) {
+            continue;
+        }
         let ingress = batch.paths[lane].ingress;
         let frame = arena.bytes(batch.frame(lane));
         match route(engine, network, now, ingress, batch.hops[lane], &batch.packets[lane], frame) {
@@ -26,7 +30,7 @@ pub(crate) fn process(engine: &mut Engine, now: Tick, batch: &mut Batch) {
 }
 
 #[inline]
-fn route(
+pub(super) fn route(
     engine: &mut Engine,
     network: &Network,
     now: Tick,
@@ -43,9 +47,7 @@ fn route(
         }
         return Err(DropReason::TtlExpired);
     }
-    let mut faults = packet.faults;
-    faults.add_if(packet.is_later_fragment(), DropReason::FragmentOrphan);
-    if let Some(reason) = faults.first() {
+    if let Some(reason) = packet.faults.first() {
         return Err(reason);
     }
     match vlan.role {

@@ -1,6 +1,7 @@
 //! What is the packet to its flow, and may the flow be? `ct-invalid`, the policy's reasons, and the limits.
 
 use super::judge::{self, Answer, Question};
+use super::reassemble;
 use super::route::send_error;
 use crate::answer::{IcmpError, reset};
 use crate::batch::{Batch, Egress, FlowRole, Out, Outcome, Verdict};
@@ -18,16 +19,27 @@ use std::sync::Arc;
 
 /// One packet on its way through the stage. What the parser found stays in its lane: of most packets, which belong
 /// to a live flow, little of it is read again.
-struct Transit<'a> {
-    now: Tick,
-    lane: usize,
+pub(super) struct Transit<'a> {
+    pub(super) now: Tick,
+    pub(super) lane: usize,
     frame: &'a [u8],
     transport: Transport<'a>,
-    ingress: &'a Vlan,
-    egress: Egress,
+    pub(super) ingress: &'a Vlan,
+    pub(super) egress: Egress,
 }
 
-impl Transit<'_> {
+impl<'a> Transit<'a> {
+    /// A later fragment, of which nothing above IP is known.
+    pub(super) fn of_later(
+        now: Tick,
+        lane: usize,
+        frame: &'a [u8],
+        ingress: &'a Vlan,
+        egress: Egress,
+    ) -> Transit<'a> {
+        Transit { now, lane, frame, transport: Transport::Other, ingress, egress }
+    }
+
     /// The frame's source MAC.
     fn source_mac(&self) -> Mac {
         link::source(self.frame)
@@ -39,7 +51,7 @@ impl Transit<'_> {
     }
 
     /// The packet as the policy sees it, in its own direction.
-    fn question(&self, batch: &Batch) -> Question {
+    pub(super) fn question(&self, batch: &Batch) -> Question {
         let packet = &batch.packets[self.lane];
         Question {
             source: (self.ingress.key, self.source_mac(), packet.source()),
@@ -87,6 +99,9 @@ fn prefetch(engine: &Engine, network: &Network, batch: &mut Batch) {
 
 #[inline]
 fn track(engine: &mut Engine, generation: &Generation, batch: &mut Batch, transit: &Transit<'_>) {
+    if batch.packets[transit.lane].is_later_fragment() {
+        return reassemble::follow(engine, generation, batch, transit);
+    }
     let (key, sender) = batch.keys[transit.lane];
     let tracked = engine.tracker.track_hashed(
         transit.now,
@@ -238,7 +253,7 @@ fn refuse(engine: &mut Engine, generation: &Generation, batch: &Batch, transit: 
 
 /// A packet of a live flow.
 #[inline]
-fn follow(
+pub(super) fn follow(
     engine: &mut Engine,
     generation: &Generation,
     batch: &mut Batch,
@@ -365,7 +380,7 @@ fn revoke(
 }
 
 /// An ICMP error about a live flow: it goes where the flow's packets come from.
-fn relate(
+pub(super) fn relate(
     engine: &mut Engine,
     generation: &Generation,
     batch: &mut Batch,
@@ -373,6 +388,8 @@ fn relate(
     flow: FlowId,
 ) {
     let view = engine.tracker.flow(flow);
+    // Later fragments of the error find the flow by it.
+    batch.keys[transit.lane].0 = view.key;
     let network = generation.network();
     let is_to_opener = view.key.address(view.opener) == batch.packets[transit.lane].destination();
     let home = if is_to_opener { Some(view.opener_vlan) } else { view.responder_vlan };

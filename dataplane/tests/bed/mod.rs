@@ -155,7 +155,8 @@ impl Bed {
         let after = self.engine.counters().clone();
         assert!(after.balance(), "the books must balance: {after:?}");
         let (waiting, free) = (self.engine.waiting(), self.engine.pool().len());
-        assert_eq!(after.waiting, waiting as u64, "as many frames wait as are counted");
+        let held = u64::from(self.engine.fragments().held_frames);
+        assert_eq!(after.waiting, waiting as u64 + held, "as many frames wait as are counted");
         assert_eq!(free + waiting, FRAMES as usize, "no frame may be lost");
         (left, late, moved(before, &after))
     }
@@ -215,6 +216,17 @@ impl Sent {
         self.must_be(Verdict::Forward, None);
         assert_eq!(self.moved, [("received", 1), ("forwarded", 1)]);
         self.only()
+    }
+
+    /// It is held, for its first fragment: its tag.
+    #[track_caller]
+    pub(crate) fn waits(&self) -> u64 {
+        self.must_be(Verdict::Waiting, None);
+        assert_eq!(
+            (self.left.len(), self.moved.as_slice()),
+            (0, [("received", 1), ("waiting", 1)].as_slice())
+        );
+        self.tag
     }
 
     /// It was the gateway's own business, and is not answered.

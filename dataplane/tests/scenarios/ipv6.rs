@@ -149,6 +149,46 @@ fn x09_a_first_fragment_without_the_whole_chain_and_header_is_ipv6_extension() {
 }
 
 #[test]
+fn x10_an_overlap_kills_the_datagram_whatever_next_header_it_names() {
+    let mut bed = open_bed();
+    let whole = Ip::udp(WEB.v6(), DB.v6(), (4000, 5000), &[0; 64]);
+    let mut send = |range, at: u16, more| {
+        bed.send(TRUNK, whole.clone().cut(range).extension(FRAGMENT, &place(at, more)).by(&WEB).bytes())
+    };
+    send(0..32, 0, true).opened();
+    send(32..48, 32, true).followed(dataplane::batch::FlowRole::Established);
+    send(40..48, 40, true).dropped(DropReason::FragmentInvalid);
+    send(48..72, 48, false).dropped(DropReason::FragmentInvalid);
+    let mut bed = open_bed();
+    bed.send(TRUNK, whole.clone().cut(0..32).extension(FRAGMENT, &place(0, true)).by(&WEB).bytes()).opened();
+    let tcp = Ip::tcp(WEB.v6(), DB.v6(), (4000, 22), 2, (1, 0), &[0; 4]);
+    let other = tcp.cut(0..24).extension(FRAGMENT, &place(0, true));
+    bed.send(TRUNK, other.by(&WEB).bytes()).dropped(DropReason::FragmentInvalid);
+}
+
+#[test]
+fn x10_a_first_with_more_headers_behind_its_own_fits_what_follows() {
+    let mut bed = open_bed();
+    let whole = Ip::udp(WEB.v6(), DB.v6(), (4000, 5000), &[0; 64]);
+    let first = whole.clone().cut(0..24).extension(HOP_BY_HOP, &PADDED).extension(FRAGMENT, &place(0, true));
+    bed.send(TRUNK, first.extension(DESTINATION, &PADDED).by(&WEB).bytes()).opened();
+    let last = whole.cut(24..72).extension(HOP_BY_HOP, &PADDED).extension(FRAGMENT, &place(32, false));
+    bed.send(TRUNK, last.by(&WEB).bytes()).followed(dataplane::batch::FlowRole::Established);
+    assert_eq!(bed.engine.fragments().datagrams, 0, "its bytes are all there");
+}
+
+#[test]
+fn x11_an_atomic_fragment_is_never_mixed_with_others() {
+    let mut bed = open_bed();
+    let whole = Ip::udp(WEB.v6(), DB.v6(), (4000, 5000), &[0; 64]);
+    bed.send(TRUNK, whole.clone().cut(0..32).extension(FRAGMENT, &place(0, true)).by(&WEB).bytes()).opened();
+    let atomic = udp().extension(FRAGMENT, &place(0, false)).by(&WEB).bytes();
+    bed.send(TRUNK, atomic).followed(dataplane::batch::FlowRole::Established);
+    let last = whole.cut(32..72).extension(FRAGMENT, &place(32, false)).by(&WEB).bytes();
+    bed.send(TRUNK, last).followed(dataplane::batch::FlowRole::Established);
+}
+
+#[test]
 fn x11_an_atomic_fragment_is_a_packet_by_itself() {
     passes(&udp().extension(FRAGMENT, &place(0, false)));
 }
