@@ -117,7 +117,7 @@ fn stages<L: Lanes, A: Addressed>(
 
 /// Looks pairs up in their buckets; a bit for each that needs a second look.
 #[inline(always)]
-fn in_buckets<L: Lanes, const WIDE: bool>(
+fn in_buckets<L: Lanes>(
     cells: &Cells,
     hashes: &[u32; STAGE],
     cell_of: &mut [u32; STAGE],
@@ -125,7 +125,7 @@ fn in_buckets<L: Lanes, const WIDE: bool>(
 ) -> u32 {
     let mut unsure = 0;
     for (at, ((hash, cell_of), place)) in hashes.iter().zip(cell_of).zip(places).enumerate() {
-        let (cell, is_unsure) = cells.in_bucket::<L, WIDE>(*hash);
+        let (cell, is_unsure) = cells.in_bucket::<L>(*hash);
         (*cell_of, *place) = (cell.cell, cell.place);
         unsure |= is_unsure << at;
     }
@@ -155,11 +155,7 @@ fn answer<L: Lanes, A>(
         for hash in &hashes {
             L::prefetch(cells.buckets.get(cells.hash.bucket(*hash)));
         }
-        let unsure = if cells.upper.is_some() {
-            in_buckets::<L, true>(cells, &hashes, &mut cell_of, &mut places)
-        } else {
-            in_buckets::<L, false>(cells, &hashes, &mut cell_of, &mut places)
-        };
+        let unsure = in_buckets::<L>(cells, &hashes, &mut cell_of, &mut places);
         let mut rest = unsure;
         while rest != 0 {
             let at = rest.trailing_zeros() as usize & (STAGE - 1);

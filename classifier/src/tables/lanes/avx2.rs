@@ -5,7 +5,7 @@
 
 use super::{Eight, Lanes, Sixteen};
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_movemask_epi8, _mm_packs_epi16, _mm_prefetch, _mm256_castsi256_pd,
+    __m256i, _MM_HINT_T0, _mm_movemask_epi8, _mm_packs_epi16, _mm_prefetch, _mm256_and_si256, _mm256_castsi256_pd,
     _mm256_castsi256_si128, _mm256_cmpeq_epi16, _mm256_cmpgt_epi64, _mm256_extracti128_si256,
     _mm256_loadu_si256, _mm256_max_epu16, _mm256_movemask_pd, _mm256_set1_epi16, _mm256_set1_epi64x,
     _mm256_xor_si256,
@@ -52,10 +52,11 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn equal(lanes: &Sixteen, key: u16) -> u32 {
+    fn equal_under(lanes: &Sixteen, mask: u16, key: u16) -> u32 {
         // SAFETY: the processor has AVX2, see `bits`; the sixteen lanes are the 32 bytes that are loaded.
         bits(unsafe {
-            _mm256_cmpeq_epi16(_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(key as i16))
+            let (lanes, mask) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(mask as i16));
+            _mm256_cmpeq_epi16(_mm256_and_si256(lanes, mask), _mm256_set1_epi16(key as i16))
         })
     }
 

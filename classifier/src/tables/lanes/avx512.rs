@@ -5,7 +5,7 @@
 
 use super::{Eight, Lanes, Sixteen};
 use std::arch::x86_64::{
-    _MM_HINT_T0, _mm_prefetch, _mm256_cmpeq_epu16_mask, _mm256_cmple_epu16_mask, _mm256_loadu_si256,
+    _MM_HINT_T0, _mm_prefetch, _mm256_and_si256, _mm256_cmpeq_epu16_mask, _mm256_cmple_epu16_mask, _mm256_loadu_si256,
     _mm256_set1_epi16, _mm512_cmple_epu64_mask, _mm512_loadu_si512, _mm512_set1_epi64,
 };
 
@@ -34,10 +34,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn equal(lanes: &Sixteen, key: u16) -> u32 {
+    fn equal_under(lanes: &Sixteen, mask: u16, key: u16) -> u32 {
         // SAFETY: as in `at_most`.
         unsafe {
             let (lanes, key) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(key as i16));
+            let lanes = _mm256_and_si256(lanes, _mm256_set1_epi16(mask as i16));
             u32::from(_mm256_cmpeq_epu16_mask(lanes, key))
         }
     }

@@ -25,8 +25,8 @@ pub(crate) trait Lanes: Copy {
     fn at_most(lanes: &Sixteen, key: u16) -> u32;
     /// A bit for each lane that is at most the key.
     fn at_most_64(lanes: &Eight, key: u64) -> u32;
-    /// A bit for each lane that equals the key.
-    fn equal(lanes: &Sixteen, key: u16) -> u32;
+    /// A bit for each lane that equals the key where the mask is set; elsewhere the key is zero.
+    fn equal_under(lanes: &Sixteen, mask: u16, key: u16) -> u32;
     /// Asks for the cache line that holds the value.
     fn prefetch<T>(value: &T);
 }

@@ -26,10 +26,10 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn equal(lanes: &Sixteen, key: u16) -> u32 {
+    fn equal_under(lanes: &Sixteen, key_mask: u16, key: u16) -> u32 {
         let mut mask = 0;
         for (bit, lane) in lanes.iter().enumerate() {
-            mask |= u32::from(*lane == key) << bit;
+            mask |= u32::from(*lane & key_mask == key) << bit;
         }
         mask
     }
