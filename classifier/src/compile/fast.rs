@@ -222,7 +222,8 @@ fn table(
     let mut buckets = vec![Bucket { rests: [0; 16], cells: [0; 16] }; count];
     for (at, bucket) in (0u32..).zip(&mut buckets) {
         bucket.rests = [unused(hash, at); 16];
-        bucket.set(hash, Bucket::PAIRS, 0, matrix[0].0);
+        let rest = if matrix.len() > 1 { Bucket::ELSEWHERE } else { 0 };
+        bucket.set(hash, Bucket::PAIRS, rest, matrix[0].0);
     }
     let mut bases = vec![matrix[0].1; count * 16];
     let mut filled = vec![0u8; count];
@@ -251,7 +252,6 @@ fn table(
         is_hashed: !narrow.is_empty(),
         coarse_from: Vec::new(),
         coarse_to: Vec::new(),
-        has_matrix: u32::from(matrix.len() > 1),
         width: if matrix.len() == 1 { 0 } else { columns as u32 },
         matrix: matrix.iter().map(|(cell, _)| *cell as u16).collect(),
         matrix_upper: wide.then(|| matrix.iter().map(|(cell, _)| (*cell >> 16) as u16).collect()),

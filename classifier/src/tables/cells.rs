@@ -21,7 +21,7 @@ use super::word_map::WordMap;
 #[repr(C, align(64))]
 pub(crate) struct Bucket {
     /// Low bits of the hash of each pair, [`Hash::rest_bits`] of them; unused ones hold a value that none in this
-    /// bucket has. Of the last, these say whether pairs have spilled. The bits above are the cell's.
+    /// bucket has. Of the last, these say whether there is more to look at. The bits above are the cell's.
     pub(crate) rests: Sixteen,
     /// Low 16 bits of the cell of each; the last is that of absent pairs, where the matrix is one cell.
     pub(crate) cells: Sixteen,
@@ -32,8 +32,8 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 impl Bucket {
     /// Pairs in a bucket.
     pub(crate) const PAIRS: usize = 15;
-    /// What the last rest is where a pair that is absent here may be among the spilled ones.
-    pub(crate) const SPILLED: u16 = 1;
+    /// What the last rest is where a pair that is absent here may be among the spilled ones, or is by a matrix.
+    pub(crate) const ELSEWHERE: u16 = 1;
 
     /// The cell at a slot.
     #[inline(always)]
@@ -55,7 +55,7 @@ impl Bucket {
 
     /// Notes that a pair has spilled.
     pub(crate) fn spill(&mut self) {
-        self.rests[Self::PAIRS] |= Self::SPILLED;
+        self.rests[Self::PAIRS] |= Self::ELSEWHERE;
     }
 }
 
@@ -134,8 +134,6 @@ pub(crate) struct Cells {
     pub(crate) coarse_from: Vec<u16>,
     /// Coarse numbers by number of the destination.
     pub(crate) coarse_to: Vec<u16>,
-    /// 1 where the matrix has more than one cell.
-    pub(crate) has_matrix: u32,
     /// How many coarse destinations there are; 0 where the matrix is one cell.
     pub(crate) width: u32,
     /// Cells by coarse numbers.
@@ -191,19 +189,16 @@ impl Cells {
         self.of_matrix(self.matrix_index(source, destination))
     }
 
-    /// The cell of a pair by its bucket, and whether the pair is absent there: then it may have spilled, and is
-    /// else by the matrix.
+    /// The cell of a pair by its bucket, and whether the pair is absent there and may be elsewhere.
     #[inline(always)]
-    pub(crate) fn in_bucket<L: Lanes>(&self, hash: u32) -> (Cell, u32) {
-        let index = self.hash.bucket(hash);
-        let bucket = self.buckets.get(index);
+    pub(crate) fn in_bucket<L: Lanes>(&self, bucket: &Bucket, index: u32, hash: u32) -> (Cell, u32) {
         let mask = self.hash.rest_mask();
-        let found = L::equal_under(&bucket.rests, mask, hash as u16 & mask) & 0x7fff;
-        let slot = (found | 0x8000).trailing_zeros();
+        let slot = L::equal_under(&bucket.rests, mask, hash as u16 & mask);
+        let rest = u32::from(bucket.rests[slot as usize & 15]);
+        let cell = u32::from(bucket.cells[slot as usize & 15]) | rest >> self.hash.rest_bits << 16;
         // 1 where the pair is absent, by arithmetic: every second packet may be, in no order.
         let is_absent = (slot + 1) >> 4;
-        let cell = Cell { cell: bucket.cell(self.hash, slot as usize), place: index * 16 + slot };
-        (cell, is_absent & (u32::from(bucket.rests[15] & Bucket::SPILLED) | self.has_matrix))
+        (Cell { cell, place: index * 16 + slot }, is_absent & rest & u32::from(Bucket::ELSEWHERE))
     }
 
     /// The cell of a pair that its bucket does not hold.
@@ -220,7 +215,8 @@ impl Cells {
     pub(crate) fn find<L: Lanes>(&self, source: u32, destination: u32) -> Cell {
         if self.is_hashed {
             let hash = self.hash.mix(self.hash.word(source, destination));
-            let (cell, is_unsure) = self.in_bucket::<L>(hash);
+            let index = self.hash.bucket(hash);
+            let (cell, is_unsure) = self.in_bucket::<L>(self.buckets.get(index), index, hash);
             if is_unsure != 0 { self.elsewhere(source, destination) } else { cell }
         } else {
             self.in_matrix(source, destination)

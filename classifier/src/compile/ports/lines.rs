@@ -190,7 +190,8 @@ impl<'p> LinePlan<'p> {
             }
             let mut behind = 0;
             for (start, value) in &runs {
-                let known = (behind..filled).find(|at| (shape.starts[*at], shape.values[*at]) == (*start, *value));
+                let known =
+                    (behind..filled).find(|at| (shape.starts[*at], shape.values[*at]) == (*start, *value));
                 let at = known.unwrap_or(filled);
                 if at == 16 {
                     return None;

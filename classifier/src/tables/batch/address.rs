@@ -30,23 +30,25 @@ fn v4_states<L: Lanes, const WIDE: bool>(
     states: &mut [[u32; STAGE]; 2],
 ) {
     let [sources, destinations] = states;
-    for ((query, source), destination) in queries.iter().zip(sources.iter_mut()).zip(destinations.iter_mut())
-    {
-        *source = space.entry_index(query.source);
-        *destination = space.entry_index(query.destination);
-        L::prefetch(space.entries.get(*source));
-        L::prefetch(space.entries.get(*destination));
+    let mut entries = [[space.entries.get(0); STAGE]; 2];
+    for at in 0..STAGE {
+        entries[0][at] = space.entry(queries[at].source);
+        L::prefetch(entries[0][at]);
+        entries[1][at] = space.entry(queries[at].destination);
+        L::prefetch(entries[1][at]);
     }
-    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
-        *source = *space.entries.get(*source);
-        *destination = *space.entries.get(*destination);
-        L::prefetch(space.lines.get(Space::line_index(*source)));
-        L::prefetch(space.lines.get(Space::line_index(*destination)));
+    let mut lines = [[space.lines.get(0); STAGE]; 2];
+    for at in 0..STAGE {
+        sources[at] = *entries[0][at];
+        lines[0][at] = space.lines.get(sources[at]);
+        L::prefetch(lines[0][at]);
+        destinations[at] = *entries[1][at];
+        lines[1][at] = space.lines.get(destinations[at]);
+        L::prefetch(lines[1][at]);
     }
-    for ((query, source), destination) in queries.iter().zip(sources.iter_mut()).zip(destinations.iter_mut())
-    {
-        *source = space.state::<L, WIDE>(*source, query.source);
-        *destination = space.state::<L, WIDE>(*destination, query.destination);
+    for at in 0..STAGE {
+        sources[at] = space.state::<L, WIDE>(lines[0][at], sources[at], queries[at].source);
+        destinations[at] = space.state::<L, WIDE>(lines[1][at], destinations[at], queries[at].destination);
     }
 }
 
