@@ -77,9 +77,27 @@ impl Addressed for u128 {
                 }
             }
         }
-        for (at, query) in queries.iter().enumerate() {
-            sources[at] = space.state(space.entries[sources[at] as usize], query.source);
-            destinations[at] = space.state(space.entries[destinations[at] as usize], query.destination);
+        // Which addresses lie in split upper halves hangs on the packet: they are gathered without a branch.
+        let mut split = [0u8; 2 * STAGE];
+        let mut splits = 0;
+        for (side, states) in [sources, destinations].into_iter().enumerate() {
+            for (at, state) in states.iter_mut().enumerate() {
+                *state = space.entries[*state as usize];
+                split[splits & (2 * STAGE - 1)] = (side * STAGE + at) as u8;
+                splits += usize::from(*state & SpaceV6::SPLIT != 0);
+            }
+        }
+        let split = &split[..splits];
+        let lane = |at: &u8| (usize::from(*at) / STAGE & 1, usize::from(*at) % STAGE);
+        for (side, at) in split.iter().map(lane) {
+            L::prefetch(space.span(states[side][at]));
+        }
+        for (side, at) in split.iter().map(lane) {
+            L::prefetch(&space.starts[space.span(states[side][at]).0 as usize]);
+        }
+        for (side, at) in split.iter().map(lane) {
+            let address = if side == 0 { queries[at].source } else { queries[at].destination };
+            states[side][at] = space.state(states[side][at], address);
         }
     }
 }

@@ -54,6 +54,8 @@ fn all_instructions_compare_alike() {
         let wide: Eight = std::array::from_fn(|n| u64::from(lanes[n]) << 48 | u64::from(lanes[n + 8]));
         let expected = [
             Portable::at_most(&lanes, key),
+            Portable::count_at_most(&lanes, key),
+            Portable::equal_bytes(&bytes(&lanes), key as u8),
             Portable::equal_under(&lanes, 0x0fff, key & 0x0fff),
             Portable::at_most_64(&wide, wide[3]),
         ];
