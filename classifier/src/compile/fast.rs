@@ -92,11 +92,7 @@ pub(super) fn fast(
         return Ok(None);
     }
     if let Ports::Lines(lines) = &mut fast.ports {
-        let mut shards = Shards::filled(0, bases.len());
-        for (place, base) in (0u32..).zip(&bases) {
-            *shards.get_mut(place) = *base;
-        }
-        lines.bases = shards;
+        lines.bases = Shards::of(&bases, 0);
     }
     Ok(Some(fast))
 }
