@@ -4,7 +4,6 @@
 //! measured in `classifier`. A result means something only with its command, its machine and its date: `--json`
 //! prints the first two.
 
-mod allocator;
 mod classifier;
 mod cycles;
 mod engine;
