@@ -88,7 +88,7 @@ impl Addressed for u128 {
             }
         }
         let split = &split[..splits];
-        let lane = |at: &u8| (usize::from(*at) / STAGE & 1, usize::from(*at) % STAGE);
+        let lane = |at: &u8| ((usize::from(*at) / STAGE) & 1, usize::from(*at) % STAGE);
         for (side, at) in split.iter().map(lane) {
             L::prefetch(space.span(states[side][at]));
         }
