@@ -7,7 +7,6 @@
 use super::intern::WordHashMap;
 use crate::addr::{IpRange, Mac, VlanKey};
 use crate::policy::{EndpointSet, Member, Policy, RuleId, SegmentId, Selector};
-use std::collections::HashMap;
 
 /// The number of a distinct `from` or `to` that is not `any`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -48,8 +47,8 @@ pub(super) struct Atoms<'p> {
     pub(super) sets: Vec<&'p [Member]>,
     segments: u32,
     /// The set of each `from` and `to`.
-    set_ids: HashMap<&'p [Member], SetId>,
-    gate_ids: HashMap<&'p Selector, usize>,
+    set_ids: WordHashMap<&'p [Member], SetId>,
+    gate_ids: WordHashMap<&'p Selector, usize>,
 }
 
 impl<'p> Atoms<'p> {
@@ -60,8 +59,8 @@ impl<'p> Atoms<'p> {
             gates: Vec::new(),
             sets: Vec::new(),
             segments: u32::try_from(policy.segments().len()).expect("segment ids are 32 bits wide"),
-            set_ids: HashMap::new(),
-            gate_ids: HashMap::new(),
+            set_ids: WordHashMap::default(),
+            gate_ids: WordHashMap::default(),
         };
         for id in rules {
             let rule = policy.rule(*id);

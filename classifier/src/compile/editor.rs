@@ -16,7 +16,6 @@ use super::{CompileError, Limits, Parts, compile_parts};
 use crate::addr::IpRange;
 use crate::decision::Judgement;
 use crate::policy::{Member, Policy, RuleId, SegmentId, Selector, Timestamp};
-use crate::tables::cells::Bucket;
 use crate::tables::fast::{Answer, Fast, Meanings, code_of};
 use crate::tables::ports::{PortLine, Ports};
 use crate::tables::{BY_SOURCE_PORT, CellTables, Tables};
@@ -470,15 +469,15 @@ impl<'p> Editor<'p> {
             meanings.of_rows.extend(new_codes.iter().map(|(outcome, _)| *outcome));
             meanings.codes.extend(new_codes.iter().map(|(_, code)| *code));
         }
-        if cell > 0xffff && cells.upper.is_none() {
+        if cell >= cells.hash.most_cells() {
             return Err(EditError::Full);
         }
         let word = cells.hash.word(source, destination);
         let hash = cells.hash.mix(word);
         let index = cells.hash.bucket(hash);
-        let rests = cells.buckets.get(index).rests;
+        let (bucket, rest) = (*cells.buckets.get(index), cells.hash.rest(hash));
         let spare = unused(cells.hash, index);
-        let slot = (0..Bucket::PAIRS).find(|slot| rests[*slot] == hash as u16);
+        let slot = bucket.slot_of(cells.hash, rest);
         let spilled = cells.spilled.get(u64::from(word));
         let place = match (slot, spilled) {
             (None, Some(at)) => {
@@ -486,18 +485,13 @@ impl<'p> Editor<'p> {
                 cells.first_spilled() + at
             }
             (None, None) if ranks.is_empty() => return Ok(()),
-            (slot, _) => match slot.or_else(|| (0..Bucket::PAIRS).find(|slot| rests[*slot] == spare)) {
+            (slot, _) => match slot.or_else(|| bucket.slot_of(cells.hash, spare)) {
                 Some(slot) => {
-                    let bucket = cells.buckets.get_mut(index);
-                    bucket.rests[slot] = hash as u16;
-                    bucket.cells[slot] = cell as u16;
-                    if let Some(upper) = &mut cells.upper {
-                        upper.get_mut(index)[slot] = (cell >> 16) as u16;
-                    }
+                    cells.buckets.get_mut(index).set(cells.hash, slot, rest, cell);
                     index * 16 + slot as u32
                 }
                 None => {
-                    cells.buckets.get_mut(index).rests[Bucket::PAIRS] = Bucket::SPILLED;
+                    cells.buckets.get_mut(index).spill();
                     let at = cells.spilled_cells.len() as u32;
                     cells.spilled_cells.push(cell);
                     let mut entries: Vec<(u64, u32)> = cells.spilled.entries().collect();

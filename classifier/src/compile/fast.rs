@@ -89,7 +89,8 @@ pub(super) fn fast(
             LinePlan::new(policy, builder).build(&lists, builder)?
         }
     };
-    let hash = Hash { low, bits: low + high, buckets: buckets(narrow.len(), low + high) };
+    let most = cells.iter().map(|(cell, _)| *cell).max().unwrap_or(0);
+    let hash = hash(narrow.len(), low, low + high, most);
     let cell_of = |combination: u32| cells[lists.list_of(combination) as usize];
     let pairs_of_rows = |word: &(u32, u32, u32)| (hash.word(word.0, word.1), cell_of(word.2));
     let narrow: Vec<(u32, (u32, u32))> = narrow.iter().map(pairs_of_rows).collect();
@@ -109,11 +110,7 @@ pub(super) fn fast(
         return Ok(None);
     }
     if let Ports::Lines(lines) = &mut fast.ports {
-        let mut shards = Shards::filled(0, bases.len());
-        for (place, base) in (0u32..).zip(&bases) {
-            *shards.get_mut(place) = *base;
-        }
-        lines.bases = shards;
+        lines.bases = Shards::of(&bases, 0);
     }
     Ok(Some(fast))
 }
@@ -163,7 +160,7 @@ fn layered(
         return Ok(None);
     };
     let (low, high) = (bits(to.rows()), bits(from.rows()));
-    let hash = Hash { low, bits: low + high, buckets: buckets(narrow.len(), low + high) };
+    let hash = hash(narrow.len(), low, low + high, 0);
     let cell_of = |combination: &u32| cells[lists.list_of(*combination) as usize];
     let narrow: Vec<(u32, (u32, u32))> =
         narrow.iter().map(|(f, t, combination)| (hash.word(*f, *t), cell_of(combination))).collect();
@@ -200,11 +197,16 @@ fn bits(count: usize) -> u32 {
     usize::BITS - (count + count / 8 + 32).leading_zeros()
 }
 
-/// How many buckets: enough for the load, and so many that a bucket spans fewer than 2^15 words.
-fn buckets(pairs: usize, bits: u32) -> u32 {
+/// How pairs are hashed: into as many buckets as the load asks for, and so many that a bucket spans less than half
+/// of what a rest can tell apart beside the upper bits of cells. There is room for twice as many cells.
+fn hash(pairs: usize, low: u32, bits: u32, most: u32) -> Hash {
+    let rest_bits = (2 * most).leading_zeros().min(16);
     let by_load = (pairs as f64 / LOAD).ceil() as u32;
-    let by_span = if bits > 15 { 1 << (bits - 15) } else { 1 };
-    by_load.max(by_span).max(1)
+    let by_span = 1 << bits.saturating_sub(rest_bits - 1);
+    let buckets = by_load.max(by_span).max(1);
+    // What a bucket spans may leave room for more.
+    let span = bits - buckets.ilog2();
+    Hash { low, bits, buckets, rest_bits: (span + 1).min(rest_bits) }
 }
 
 /// The verdict of each code.
@@ -217,11 +219,11 @@ pub(super) fn verdicts(policy: &Policy) -> [[Verdict; 4]; 2] {
     }
 }
 
-/// A rest that no word of the bucket has: a bucket spans fewer than 2^16 hashes, so the one before its first
-/// will do.
+/// A rest that no word of the bucket has: a bucket spans fewer hashes than there are rests, so the one before its
+/// first will do.
 pub(super) fn unused(hash: Hash, bucket: u32) -> u16 {
     let first = (u64::from(bucket) << hash.bits).div_ceil(u64::from(hash.buckets));
-    (first as u16).wrapping_sub(1)
+    hash.rest((first as u32).wrapping_sub(1))
 }
 
 /// Fills the buckets and the matrix; yields the base of each place, too.
@@ -236,14 +238,8 @@ fn table(
     let mut buckets = vec![Bucket { rests: [0; 16], cells: [0; 16] }; count];
     for (at, bucket) in (0u32..).zip(&mut buckets) {
         bucket.rests = [unused(hash, at); 16];
-        bucket.rests[Bucket::PAIRS] = 0;
-        bucket.cells[Bucket::PAIRS] = matrix[0].0 as u16;
-    }
-    let mut upper = wide.then(|| vec![[0u16; 16]; count]);
-    if let Some(upper) = &mut upper {
-        for upper in upper {
-            upper[Bucket::PAIRS] = (matrix[0].0 >> 16) as u16;
-        }
+        let rest = if matrix.len() > 1 { Bucket::ELSEWHERE } else { 0 };
+        bucket.set(hash, Bucket::PAIRS, rest, matrix[0].0);
     }
     let mut bases = vec![matrix[0].1; count * 16];
     let mut filled = vec![0u8; count];
@@ -253,31 +249,25 @@ fn table(
         let index = hash.bucket(mixed) as usize;
         let slot = usize::from(filled[index]);
         if slot == Bucket::PAIRS {
-            buckets[index].rests[Bucket::PAIRS] = Bucket::SPILLED;
+            buckets[index].spill();
             spilled.push((u64::from(*word), spilled_cells.len() as u32));
             spilled_cells.push(*cell);
             bases.push(*base);
             continue;
         }
         filled[index] += 1;
-        buckets[index].rests[slot] = mixed as u16;
-        buckets[index].cells[slot] = *cell as u16;
-        if let Some(upper) = &mut upper {
-            upper[index][slot] = (*cell >> 16) as u16;
-        }
+        buckets[index].set(hash, slot, hash.rest(mixed), *cell);
         bases[index * 16 + slot] = *base;
     }
     bases.extend(matrix.iter().map(|(_, base)| *base));
     let cells = Cells {
         hash,
         buckets: Shards::of(&buckets, Bucket { rests: [0; 16], cells: [0; 16] }),
-        upper: upper.map(|upper| Shards::of(&upper, [0; 16])),
         spilled: word_map(&spilled),
         spilled_cells,
         is_hashed: !narrow.is_empty(),
         coarse_from: Vec::new(),
         coarse_to: Vec::new(),
-        has_matrix: u32::from(matrix.len() > 1),
         width: if matrix.len() == 1 { 0 } else { columns as u32 },
         matrix: matrix.iter().map(|(cell, _)| *cell as u16).collect(),
         matrix_upper: wide.then(|| matrix.iter().map(|(cell, _)| (*cell >> 16) as u16).collect()),

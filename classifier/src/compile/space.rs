@@ -38,8 +38,6 @@ impl SpaceBuilder {
             free_lines: Vec::new(),
             uniform: WordHashMap::default(),
         };
-        // The line that is read where the answer is not in a line.
-        builder.new_line(&[(0, 0)]);
         let mut at = 0;
         let mut here: Runs = Vec::new();
         for upper in 0..1u32 << 16 {
@@ -64,26 +62,23 @@ impl SpaceBuilder {
         let root = *self.space.root.get(u32::from(upper));
         let (first, shift) = (root >> Space::SHIFT_BITS, root & 31);
         let mut runs: Runs = Vec::new();
+        let mut before = None;
         for slot in 0..1u32 << (16 - shift) {
-            let base = slot << shift;
             let entry = *self.space.entries.get(first + slot);
-            let mut push = |start: u32, state: u32| {
-                if runs.last().is_none_or(|(_, last)| *last != state) {
-                    runs.push((start as u16, state));
-                }
-            };
-            if entry & Space::UNIFORM != 0 {
-                push(base, entry & !Space::UNIFORM);
+            // Entries side by side share lines.
+            if before.replace(entry) == Some(entry) {
                 continue;
             }
+            let base = slot << shift;
             let line = self.space.lines.get(entry);
             let upper = self.space.upper.as_ref().map(|upper| upper.get(entry));
             for run in 0..16 {
-                if run > 0 && line.starts[run] == u16::MAX && line.starts[run - 1] == u16::MAX {
-                    break;
-                }
                 let high = upper.map_or(0, |upper| u32::from(upper[run]) << 16);
-                push(u32::from(line.starts[run]).max(base), u32::from(line.states[run]) | high);
+                let state = u32::from(line.states[run]) | high;
+                // Unused places repeat the last state.
+                if runs.last().is_none_or(|(_, last)| *last != state) {
+                    runs.push((u32::from(line.starts[run]).max(base) as u16, state));
+                }
             }
         }
         runs
@@ -100,12 +95,11 @@ impl SpaceBuilder {
     /// Makes a block of these runs: its root.
     fn block(&mut self, runs: &[(u16, u32)]) -> u32 {
         if let [(_, state)] = runs {
-            let entry = Space::UNIFORM | state;
             let first = match self.uniform.get(state) {
                 Some(first) => *first,
                 None => {
-                    let first = self.allocate(0);
-                    *self.space.entries.get_mut(first) = entry;
+                    let (first, line) = (self.allocate(0), self.new_line(runs));
+                    *self.space.entries.get_mut(first) = line;
                     self.uniform.insert(*state, first);
                     first
                 }
@@ -115,37 +109,51 @@ impl SpaceBuilder {
         let shift = SHIFTS.into_iter().find(|shift| fits(runs, *shift));
         let shift = shift.expect("sixteen addresses have at most sixteen runs");
         let first = self.allocate(16 - shift);
-        let mut at = 0;
-        for slot in 0..1u32 << (16 - shift) {
-            let (base, last) = (slot << shift, (slot << shift) + ((1 << shift) - 1));
-            while runs.get(at + 1).is_some_and(|next| u32::from(next.0) <= base) {
+        let slots = 1u32 << (16 - shift);
+        let (mut slot, mut at) = (0, 0);
+        while slot < slots {
+            // As many entries as have no more than sixteen runs together, the one that reaches in among them.
+            let begin = slot << shift;
+            while runs.get(at + 1).is_some_and(|next| u32::from(next.0) <= begin) {
                 at += 1;
             }
-            let end = at + 1 + runs[at + 1..].iter().take_while(|next| u32::from(next.0) <= last).count();
-            let entry = if end == at + 1 {
-                Space::UNIFORM | runs[at].1
-            } else {
-                let line = self.new_line(&runs[at..end]);
-                at = end - 1;
-                line
-            };
-            *self.space.entries.get_mut(first + slot) = entry;
+            let (mut behind, mut end) = (slot + 1, behind_last(runs, at, ((slot + 1) << shift) - 1));
+            while behind < slots {
+                let more = behind_last(runs, end - 1, ((behind + 1) << shift) - 1);
+                if more - at > 16 {
+                    break;
+                }
+                (behind, end) = (behind + 1, more);
+            }
+            let line = self.new_line(&runs[at..end]);
+            for slot in slot..behind {
+                *self.space.entries.get_mut(first + slot) = line;
+            }
+            (slot, at) = (behind, end - 1);
         }
         first << Space::SHIFT_BITS | shift
     }
 
     fn release(&mut self, root: u32) {
         let (first, shift) = (root >> Space::SHIFT_BITS, root & 31);
-        if shift == 16 && *self.space.entries.get(first) & Space::UNIFORM != 0 {
+        if shift == 16 && self.is_uniform(*self.space.entries.get(first)) {
             return;
         }
+        let mut before = None;
         for slot in 0..1u32 << (16 - shift) {
-            let entry = *self.space.entries.get(first + slot);
-            if entry & Space::UNIFORM == 0 {
-                self.free_lines.push(entry);
+            let line = *self.space.entries.get(first + slot);
+            if before.replace(line) != Some(line) {
+                self.free_lines.push(line);
             }
         }
         self.free_blocks[(16 - shift) as usize].push(first);
+    }
+
+    /// Whether a line has one run alone.
+    fn is_uniform(&self, line: u32) -> bool {
+        let states = &self.space.lines.get(line).states;
+        let upper = self.space.upper.as_ref().map(|upper| upper.get(line));
+        states[0] == states[1] && upper.is_none_or(|upper| upper[0] == upper[1])
     }
 
     /// A block of 2^`bits` entries, aligned to its size.
@@ -190,6 +198,11 @@ impl SpaceBuilder {
         }
         at
     }
+}
+
+/// The run behind the last that begins no later than `last`; `at` is one that does.
+fn behind_last(runs: &[(u16, u32)], at: usize, last: u32) -> usize {
+    at + 1 + runs[at + 1..].iter().take_while(|next| u32::from(next.0) <= last).count()
 }
 
 /// Whether no entry of a block with this shift needs more than sixteen runs.

@@ -20,8 +20,8 @@ use super::word_map::WordMap;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Bucket {
-    /// Low 16 bits of the hash of each pair; unused ones hold a value that none in this bucket has. The last says
-    /// whether pairs have spilled.
+    /// Low bits of the hash of each pair, [`Hash::rest_bits`] of them; unused ones hold a value that none in this
+    /// bucket has. Of the last, these say whether there is more to look at. The bits above are the cell's.
     pub(crate) rests: Sixteen,
     /// Low 16 bits of the cell of each; the last is that of absent pairs, where the matrix is one cell.
     pub(crate) cells: Sixteen,
@@ -32,8 +32,31 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 impl Bucket {
     /// Pairs in a bucket.
     pub(crate) const PAIRS: usize = 15;
-    /// What the last rest is where a pair that is absent here may be among the spilled ones.
-    pub(crate) const SPILLED: u16 = 1;
+    /// What the last rest is where a pair that is absent here may be among the spilled ones, or is by a matrix.
+    pub(crate) const ELSEWHERE: u16 = 1;
+
+    /// The cell at a slot.
+    #[inline(always)]
+    pub(crate) fn cell(&self, hash: Hash, slot: usize) -> u32 {
+        u32::from(self.cells[slot & 15]) | u32::from(self.rests[slot & 15]) >> hash.rest_bits << 16
+    }
+
+    /// Writes a slot.
+    pub(crate) fn set(&mut self, hash: Hash, slot: usize, rest: u16, cell: u32) {
+        debug_assert!(cell < hash.most_cells() && rest & !hash.rest_mask() == 0);
+        self.rests[slot] = rest | ((cell >> 16) << hash.rest_bits) as u16;
+        self.cells[slot] = cell as u16;
+    }
+
+    /// The slot, of those for pairs, with that rest.
+    pub(crate) fn slot_of(&self, hash: Hash, rest: u16) -> Option<usize> {
+        (0..Self::PAIRS).find(|slot| self.rests[*slot] & hash.rest_mask() == rest)
+    }
+
+    /// Notes that a pair has spilled.
+    pub(crate) fn spill(&mut self) {
+        self.rests[Self::PAIRS] |= Self::ELSEWHERE;
+    }
 }
 
 /// How a pair is hashed.
@@ -45,9 +68,28 @@ pub(crate) struct Hash {
     pub(crate) bits: u32,
     /// How many buckets there are.
     pub(crate) buckets: u32,
+    /// Bits of a rest, at most 16: what tells the pairs of a bucket apart.
+    pub(crate) rest_bits: u32,
 }
 
 impl Hash {
+    /// The bits of a rest.
+    #[inline(always)]
+    pub(crate) fn rest_mask(self) -> u16 {
+        ((1u32 << self.rest_bits) - 1) as u16
+    }
+
+    /// The rest of a hash.
+    #[inline(always)]
+    pub(crate) fn rest(self, hash: u32) -> u16 {
+        hash as u16 & self.rest_mask()
+    }
+
+    /// The number of cells that slots have bits for.
+    pub(crate) fn most_cells(self) -> u32 {
+        1 << (32 - self.rest_bits).min(31)
+    }
+
     /// The pair as a word.
     #[inline(always)]
     pub(crate) fn word(self, source: u32, destination: u32) -> u32 {
@@ -82,8 +124,6 @@ pub(crate) struct Cell {
 pub(crate) struct Cells {
     pub(crate) hash: Hash,
     pub(crate) buckets: Shards<Bucket, 1024>,
-    /// Upper bits of the cells of each bucket, where there are more than 65,536 cells.
-    pub(crate) upper: Option<Shards<Sixteen, 1024>>,
     /// Pairs that found their bucket full: cells by word. The place follows from the index.
     pub(crate) spilled: WordMap,
     /// The cell of each spilled pair.
@@ -94,8 +134,6 @@ pub(crate) struct Cells {
     pub(crate) coarse_from: Vec<u16>,
     /// Coarse numbers by number of the destination.
     pub(crate) coarse_to: Vec<u16>,
-    /// 1 where the matrix has more than one cell.
-    pub(crate) has_matrix: u32,
     /// How many coarse destinations there are; 0 where the matrix is one cell.
     pub(crate) width: u32,
     /// Cells by coarse numbers.
@@ -151,21 +189,16 @@ impl Cells {
         self.of_matrix(self.matrix_index(source, destination))
     }
 
-    /// The cell of a pair by its bucket, and whether the pair is absent there: then it may have spilled, and is
-    /// else by the matrix.
+    /// The cell of a pair by its bucket, and whether the pair is absent there and may be elsewhere.
     #[inline(always)]
-    pub(crate) fn in_bucket<L: Lanes, const WIDE: bool>(&self, hash: u32) -> (Cell, u32) {
-        let index = self.hash.bucket(hash);
-        let bucket = self.buckets.get(index);
-        let found = L::equal(&bucket.rests, hash as u16) & 0x7fff;
-        let slot = (found | 0x8000).trailing_zeros();
-        let mut cell = u32::from(bucket.cells[slot as usize & 15]);
-        if WIDE && let Some(upper) = &self.upper {
-            cell |= u32::from(upper.get(index)[slot as usize & 15]) << 16;
-        }
+    pub(crate) fn in_bucket<L: Lanes>(&self, bucket: &Bucket, index: u32, hash: u32) -> (Cell, u32) {
+        let mask = self.hash.rest_mask();
+        let slot = L::equal_under(&bucket.rests, mask, hash as u16 & mask);
+        let rest = u32::from(bucket.rests[slot as usize & 15]);
+        let cell = u32::from(bucket.cells[slot as usize & 15]) | rest >> self.hash.rest_bits << 16;
         // 1 where the pair is absent, by arithmetic: every second packet may be, in no order.
         let is_absent = (slot + 1) >> 4;
-        (Cell { cell, place: index * 16 + slot }, is_absent & (u32::from(bucket.rests[15]) | self.has_matrix))
+        (Cell { cell, place: index * 16 + slot }, is_absent & rest & u32::from(Bucket::ELSEWHERE))
     }
 
     /// The cell of a pair that its bucket does not hold.
@@ -182,11 +215,8 @@ impl Cells {
     pub(crate) fn find<L: Lanes>(&self, source: u32, destination: u32) -> Cell {
         if self.is_hashed {
             let hash = self.hash.mix(self.hash.word(source, destination));
-            let (cell, is_unsure) = if self.upper.is_some() {
-                self.in_bucket::<L, true>(hash)
-            } else {
-                self.in_bucket::<L, false>(hash)
-            };
+            let index = self.hash.bucket(hash);
+            let (cell, is_unsure) = self.in_bucket::<L>(self.buckets.get(index), index, hash);
             if is_unsure != 0 { self.elsewhere(source, destination) } else { cell }
         } else {
             self.in_matrix(source, destination)
@@ -203,18 +233,14 @@ impl Cells {
         if place >= self.first_spilled() {
             return self.spilled_cells[(place - self.first_spilled()) as usize];
         }
-        let (index, slot) = (place / 16, place as usize % 16);
-        let upper = self.upper.as_ref().map_or(0, |upper| u32::from(upper.get(index)[slot]) << 16);
-        u32::from(self.buckets.get(index).cells[slot]) | upper
+        self.buckets.get(place / 16).cell(self.hash, place as usize % 16)
     }
 
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
-        let upper = self.upper.as_ref().map_or(0, Shards::bytes);
         let matrix_upper = self.matrix_upper.as_ref().map_or(0, |m| m.len() * 2);
         let coarse = (self.coarse_from.len() + self.coarse_to.len()) * 2;
         self.buckets.bytes()
-            + upper
             + self.spilled.bytes()
             + self.spilled_cells.len() * 4
             + coarse

@@ -197,7 +197,7 @@ impl Fast {
                 let line = lines.lines.get(cell.cell);
                 let run = line.run::<L>(class, packet.destination_port);
                 let value = line.values[run as usize & 15];
-                if class > 7 || value == RunValue::ELSEWHERE.0 {
+                if value == RunValue::ELSEWHERE.0 {
                     return self.elsewhere(cell.place, packet);
                 }
                 Answer::closed(u32::from(value), cell.place << 4 | run)

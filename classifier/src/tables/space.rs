@@ -1,14 +1,14 @@
 //! IPv4 address → state, on a path of one length for every address.
 //!
 //! ```text
-//! root[65,536] by /16 ──► block: 2^(16-shift) entries ──► uniform: the state
-//!                         by the bits above `shift`   └─► line: up to 16 runs, by the low 16 bits
+//! root[65,536] by /16 ──► block: 2^(16-shift) entries ──► line: up to 16 runs, by the low 16 bits
+//!                         by the bits above `shift`
 //! ```
 //!
-//! Each /16 is cut as finely as it needs: one entry where it has few runs, one per /24 where it has more,
-//! finer where hosts crowd. Runs begin at the low 16 bits of an address in every line, so that one compare
-//! serves lines of all widths. Where an entry is uniform the first line is read all the same and its answer
-//! not taken: no branch hangs on the policy. `compile::space` builds.
+//! Each /16 is cut as finely as it needs: one entry where it has few runs, more where prefixes crowd. Runs begin at the
+//! low 16 bits of an address in every line, so that one compare serves lines of all widths, and entries side by side
+//! share a line as long as it has room. A /16 of one state leads to a line of one run, which all such /16s share: no
+//! branch hangs on the policy. `compile::space` builds.
 
 use super::lanes::{Lanes, Sixteen};
 use super::shards::Shards;
@@ -30,7 +30,7 @@ const _: () = assert!(size_of::<Line>() == 64);
 pub(crate) struct Space {
     /// By /16: `first entry << 5 | shift`.
     pub(crate) root: Shards<u32, 4096>,
-    /// A line, or [`Space::UNIFORM`] with a state.
+    /// The line of each entry.
     pub(crate) entries: Shards<u32, 4096>,
     /// Lines.
     pub(crate) lines: Shards<Line, 512>,
@@ -39,44 +39,36 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// The bit of an entry that is the state itself.
-    pub(crate) const UNIFORM: u32 = 1 << 31;
     /// Bits of a shift in a root.
     pub(crate) const SHIFT_BITS: u32 = 5;
-    /// The index in `entries` for an address.
+
+    /// The line of an address.
     #[inline(always)]
-    pub(crate) fn entry_index(&self, address: u32) -> u32 {
+    pub(crate) fn entry(&self, address: u32) -> &u32 {
         let root = *self.root.get(address >> 16);
-        (root >> Self::SHIFT_BITS) + ((address & 0xffff) >> (root & 31))
+        self.entries.get((root >> Self::SHIFT_BITS) + ((address & 0xffff) >> (root & 31)))
     }
 
-    /// The line that an entry leads to: its own, or the first where it is uniform.
+    /// The state of an address whose line is known.
     #[inline(always)]
-    pub(crate) fn line_index(entry: u32) -> u32 {
-        if entry & Self::UNIFORM == 0 { entry } else { 0 }
-    }
-
-    /// The state of an address whose entry is known.
-    #[inline(always)]
-    pub(crate) fn state<L: Lanes, const WIDE: bool>(&self, entry: u32, address: u32) -> u32 {
-        let index = Self::line_index(entry);
-        let line = self.lines.get(index);
-        let run = (L::at_most(&line.starts, address as u16).count_ones() as usize).wrapping_sub(1) & 15;
+    pub(crate) fn state<L: Lanes, const WIDE: bool>(&self, line: &Line, index: u32, address: u32) -> u32 {
+        let run = (L::count_at_most(&line.starts, address as u16) as usize).wrapping_sub(1) & 15;
         let mut state = u32::from(line.states[run]);
         if WIDE && let Some(upper) = &self.upper {
             state |= u32::from(upper.get(index)[run]) << 16;
         }
-        if entry & Self::UNIFORM == 0 { state } else { entry & !Self::UNIFORM }
+        state
     }
 
     /// The state of an address.
     #[inline]
     pub(crate) fn get(&self, address: u32) -> u32 {
-        let entry = *self.entries.get(self.entry_index(address));
+        let index = *self.entry(address);
+        let line = self.lines.get(index);
         if self.upper.is_some() {
-            self.state::<super::lanes::portable::Portable, true>(entry, address)
+            self.state::<super::lanes::portable::Portable, true>(line, index, address)
         } else {
-            self.state::<super::lanes::portable::Portable, false>(entry, address)
+            self.state::<super::lanes::portable::Portable, false>(line, index, address)
         }
     }
 

@@ -54,11 +54,17 @@ impl SpaceV6 {
     /// The state of an address whose entry is known.
     #[inline(always)]
     pub(crate) fn state(&self, entry: u32, address: u128) -> u32 {
-        if entry & Self::SPLIT == 0 { entry } else { self.in_split(entry & !Self::SPLIT, address as u64) }
+        if entry & Self::SPLIT == 0 { entry } else { self.in_split(entry, address as u64) }
     }
 
-    fn in_split(&self, split: u32, lower: u64) -> u32 {
-        let (first, end) = self.splits[split as usize];
+    /// Where the runs of an upper half are, by its entry.
+    #[inline(always)]
+    pub(crate) fn span(&self, entry: u32) -> &(u32, u32) {
+        &self.splits[(entry & !Self::SPLIT) as usize]
+    }
+
+    fn in_split(&self, entry: u32, lower: u64) -> u32 {
+        let (first, end) = *self.span(entry);
         let starts = &self.starts[first as usize..end as usize];
         self.states[first as usize + starts.partition_point(|start| *start <= lower) - 1]
     }

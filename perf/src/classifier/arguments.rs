@@ -1,6 +1,7 @@
 //! What `classifier` is told.
 
 use super::method::Method;
+use super::prefixes::Millionths;
 use super::segments::Shape;
 use clap::Args;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClassifierArguments {
     /// A ClassBench filter set to measure; left out: a policy of segments is generated
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["segments", "prefixes", "rules", "v6", "profiles", "any"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["segments", "prefixes", "rules", "v6", "profiles", "any", "overlap", "group_pairs"])]
     pub(crate) classbench: Option<PathBuf>,
     /// Segments, groups of segments included
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..=60_000))]
@@ -30,6 +31,15 @@ pub(crate) struct ClassifierArguments {
     /// Rules with `any` on a side: denials of all to all, and services for all, in turn
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100))]
     pub(crate) any: u32,
+    /// The part of the prefixes that lie inside of others, around them or on them: 0 to 1. Such an address is in
+    /// several segments, and has the pairs of all of them; with 0.026 and `--group-pairs 0.001` there are four times as
+    /// many pairs of classes as of segments at the largest size that is measured
+    #[arg(long, value_name = "SHARE", default_value_t = 0.003, value_parser = share)]
+    pub(crate) overlap: f64,
+    /// The part of the pairs that have a group on a side, one in ten of them on both: 0 to 1. A group stands for about
+    /// 44 segments
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0002, value_parser = share)]
+    pub(crate) group_pairs: f64,
     /// How to look up
     #[arg(long, value_enum, default_value_t = Method::Batch)]
     pub(crate) method: Method,
@@ -76,6 +86,8 @@ impl ClassifierArguments {
             // Four rules a pair.
             profiles: self.profiles.unwrap_or(self.rules.div_ceil(80)),
             any: self.any,
+            overlap: Millionths::of(self.overlap),
+            group_pairs: Millionths::of(self.group_pairs),
         }
     }
 }

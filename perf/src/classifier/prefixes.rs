@@ -1,11 +1,13 @@
 //! Prefixes as a data centre has them: many small ones within some /16s (IPv6: /40s), a few that overlap.
 //!
 //! ```text
-//!   of 1,000 prefixes   974  beside all others
-//!                        20  inside of another, and longer
-//!                         5  the same as another
-//!                         1  around others: /18 to /20 (IPv6: /44 to /46)
+//!   of those that overlap   20 in 26  inside of another, and longer
+//!                            5 in 26  the same as another
+//!                            1 in 26  around others: /18 to /20 (IPv6: /44 to /46)
 //! ```
+//!
+//! How many overlap is the caller's choice: each of them makes a class that is in several segments, and such a class has
+//! the pairs of all of them.
 
 use super::header::Family;
 use crate::random::Random;
@@ -36,10 +38,26 @@ const HOMES: u32 = 1_000;
 /// How often room for a prefix is looked for in one home before another is tried.
 const TRIES: usize = 16;
 
+/// A share, in millionths.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Millionths(pub(crate) u32);
+
+impl Millionths {
+    /// The whole.
+    pub(crate) const ALL: Millionths = Millionths(1_000_000);
+
+    /// The share that is given as a number from 0 to 1.
+    pub(crate) fn of(share: f64) -> Millionths {
+        Millionths((share * f64::from(Self::ALL.0)).round() as u32)
+    }
+}
+
 /// Hands out prefixes of one family.
 #[derive(Debug)]
 pub(crate) struct Space {
     family: Family,
+    /// The part of the prefixes that overlap others.
+    overlap: Millionths,
     /// Where prefixes are: the first address of each /16, or /40.
     homes: Vec<u128>,
     /// First → last address of what was handed out beside all others.
@@ -49,8 +67,8 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Room for about `prefixes`.
-    pub(crate) fn new(family: Family, prefixes: u32, random: &mut Random) -> Space {
+    /// Room for about `prefixes`, of which that part overlaps others.
+    pub(crate) fn new(family: Family, prefixes: u32, overlap: Millionths, random: &mut Random) -> Space {
         let count = (prefixes / PER_HOME).clamp(4, HOMES) as usize;
         let mut known = HashSet::new();
         let mut homes = Vec::new();
@@ -64,7 +82,7 @@ impl Space {
                 homes.push(home);
             }
         }
-        Space { family, homes, taken: BTreeMap::new(), ranges: Vec::new() }
+        Space { family, overlap, homes, taken: BTreeMap::new(), ranges: Vec::new() }
     }
 
     /// How many homes there are.
@@ -75,15 +93,17 @@ impl Space {
     /// A prefix, most likely in that home.
     pub(crate) fn prefix(&mut self, random: &mut Random, home: u32) -> IpRange {
         let home = self.homes[home as usize];
-        let kind = if self.ranges.is_empty() { 999 } else { random.below(1_000) };
-        let (first, last) = match kind {
-            0..5 => *random.pick(&self.ranges),
-            5..25 => self.inside_another(random),
-            25..26 => {
+        let drawn = random.below(Millionths::ALL.0);
+        let Millionths(overlap) = self.overlap;
+        let overlaps = !self.ranges.is_empty() && drawn < overlap;
+        let (first, last) = match overlaps.then(|| u64::from(drawn) * 26 / u64::from(overlap)) {
+            Some(0..5) => *random.pick(&self.ranges),
+            Some(5..25) => self.inside_another(random),
+            Some(_) => {
                 let length = self.widest() - 2 + random.below(3) as u8;
                 self.place(random, home, length)
             }
-            _ => self.beside_all(random, home),
+            None => self.beside_all(random, home),
         };
         match self.family {
             Family::V4 => IpRange::V4(first as u32, last as u32),

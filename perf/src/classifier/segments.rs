@@ -12,7 +12,7 @@
 //! profiles every pair has ports of its own. Each rule is a rule of its own all the same, with its own id.
 
 use super::header::Family;
-use super::prefixes::Space;
+use super::prefixes::{Millionths, Space};
 use crate::random::Random;
 use classifier::addr::IpRange;
 use classifier::policy::{
@@ -30,8 +30,6 @@ const UDP: u8 = 17;
 const PER_GROUP: u32 = 40;
 /// A pair has from one to so many rules.
 const MOST_RULES: u32 = 7;
-/// One pair in so many has a group on one side; one in ten of these on both.
-const PER_GROUP_PAIR: u32 = 1_000;
 /// Ports that every policy is full of: one rule in three is of these.
 const WELL_KNOWN: [u16; 16] =
     [22, 25, 53, 80, 88, 123, 389, 443, 636, 1433, 1521, 3306, 5432, 6379, 8080, 9092];
@@ -53,6 +51,10 @@ pub(crate) struct Shape {
     pub(crate) profiles: u32,
     /// Rules with `any` on a side, or on both; no more than there are rules.
     pub(crate) any: u32,
+    /// The part of the prefixes that overlap others.
+    pub(crate) overlap: Millionths,
+    /// The part of the pairs that have a group on a side; one in ten of these has one on both.
+    pub(crate) group_pairs: Millionths,
 }
 
 /// A policy and what is known of it.
@@ -97,8 +99,8 @@ fn segment(name: String, members: Vec<Member>) -> Segment {
 /// The prefixes of each segment: one each, the others at random, one in five of them to one segment in twenty.
 fn members(shape: Shape, leaves: u32, random: &mut Random) -> Vec<Vec<IpRange>> {
     let of_v6 = (u64::from(shape.prefixes) * u64::from(shape.percent_v6) / 100) as u32;
-    let mut v4 = Space::new(Family::V4, shape.prefixes - of_v6, random);
-    let mut v6 = Space::new(Family::V6, of_v6, random);
+    let mut v4 = Space::new(Family::V4, shape.prefixes - of_v6, shape.overlap, random);
+    let mut v6 = Space::new(Family::V6, of_v6, shape.overlap, random);
     let mut members = vec![Vec::new(); leaves as usize];
     // An application is at home in one place or two, not everywhere.
     let homes: Vec<[u32; 2]> = members.iter().map(|_| [random.next() as u32, random.next() as u32]).collect();
@@ -183,7 +185,7 @@ fn rules(writer: &mut Writer, shape: Shape, ends: &Ends, random: &mut Random) ->
     let mut known = HashSet::new();
     let mut pairs = 0;
     while !writer.is_full() {
-        let (from, to) = pair(ends, &hubs, random);
+        let (from, to) = pair(ends, shape.group_pairs, &hubs, random);
         // Once all pairs there are have rules, they get more.
         let has_room = (known.len() as u64) < u64::from(ends.leaves) * u64::from(ends.leaves) / 2;
         if !known.insert((from, to)) && has_room {
@@ -206,10 +208,10 @@ fn rules(writer: &mut Writer, shape: Shape, ends: &Ends, random: &mut Random) ->
     pairs
 }
 
-fn pair(ends: &Ends, hubs: &[u32], random: &mut Random) -> (SegmentId, SegmentId) {
+fn pair(ends: &Ends, groups: Millionths, hubs: &[u32], random: &mut Random) -> (SegmentId, SegmentId) {
     let leaf = |random: &mut Random| SegmentId(random.below(ends.leaves));
     let group = |random: &mut Random| SegmentId(ends.leaves + random.below(ends.groups));
-    if ends.groups > 0 && random.below(PER_GROUP_PAIR) == 0 {
+    if ends.groups > 0 && Millionths(random.below(Millionths::ALL.0)) < groups {
         return match random.below(10) {
             0 => (group(random), group(random)),
             1..6 => (group(random), leaf(random)),

@@ -6,6 +6,7 @@ use super::draw::Draw;
 use super::header::{BLOCK, Family, Headers};
 use super::measure;
 use super::method::{Answer, Method};
+use super::prefixes::Millionths;
 use super::progress::Progress;
 use super::segments::{Generated, Shape, generate};
 use super::{NOW, classbench, dump, verify};
@@ -15,8 +16,16 @@ use classifier::tables::Tables;
 use std::sync::Arc;
 use std::time::Duration;
 
-const SHAPE: Shape =
-    Shape { segments: 200, prefixes: 2_000, rules: 5_000, percent_v6: 0, profiles: 60, any: 0 };
+const SHAPE: Shape = Shape {
+    segments: 200,
+    prefixes: 2_000,
+    rules: 5_000,
+    percent_v6: 0,
+    profiles: 60,
+    any: 0,
+    overlap: Millionths(26_000),
+    group_pairs: Millionths(1_000),
+};
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn ranges(policy: &Policy) -> Vec<Vec<IpRange>> {
@@ -44,9 +53,9 @@ fn a_policy_has_as_many_segments_prefixes_and_rules_as_were_asked_for() {
         Shape { profiles: 0, ..SHAPE },
         Shape { percent_v6: 50, ..SHAPE },
         Shape { percent_v6: 100, ..SHAPE },
-        Shape { segments: 2, prefixes: 2, rules: 1, percent_v6: 0, profiles: 0, any: 0 },
-        Shape { segments: 2, prefixes: 50, rules: 3_000, percent_v6: 10, profiles: 1, any: 20 },
-        Shape { segments: 41, prefixes: 400, rules: 999, percent_v6: 0, profiles: 10, any: 3 },
+        Shape { segments: 2, prefixes: 2, rules: 1, percent_v6: 0, profiles: 0, any: 0, ..SHAPE },
+        Shape { segments: 2, prefixes: 50, rules: 3_000, percent_v6: 10, profiles: 1, any: 20, ..SHAPE },
+        Shape { segments: 41, prefixes: 400, rules: 999, percent_v6: 0, profiles: 10, any: 3, ..SHAPE },
     ];
     for (seed, shape) in (1..).zip(shapes) {
         let policy = generate(shape, seed).policy;

@@ -165,7 +165,7 @@ impl<'p> LinePlan<'p> {
         line: &[u32],
         builder: &LineBuilder<'_>,
     ) -> Option<(PortLine, Vec<u32>)> {
-        let mut shape = PortLine { starts: [u16::MAX; 16], values: [0; 16], first: [0; 8], end: [0; 8] };
+        let mut shape = PortLine { starts: [u16::MAX; 16], values: [0; 16], masks: [0; 8] };
         let mut outcomes: Vec<u32> = Vec::new();
         let mut filled = 0;
         let mut runs: Vec<(u16, u8)> = Vec::new();
@@ -188,22 +188,19 @@ impl<'p> LinePlan<'p> {
                 let code: Code = code_of(self.policy, builder.judgement(value));
                 runs.push((run[0].max(low) as u16, RunValue::new(code, local).0));
             }
-            let known = (0..=filled).filter(|at| at + runs.len() <= filled).find(|at| {
-                let mut here = runs.iter().enumerate();
-                here.all(|(n, run)| (shape.starts[at + n], shape.values[at + n]) == *run)
-            });
-            let first = known.unwrap_or(filled);
-            if known.is_none() {
-                if filled + runs.len() > 16 {
+            let mut behind = 0;
+            for (start, value) in &runs {
+                let known =
+                    (behind..filled).find(|at| (shape.starts[*at], shape.values[*at]) == (*start, *value));
+                let at = known.unwrap_or(filled);
+                if at == 16 {
                     return None;
                 }
-                for (n, (start, value)) in runs.iter().enumerate() {
-                    (shape.starts[first + n], shape.values[first + n]) = (*start, *value);
-                }
-                filled += runs.len();
+                (shape.starts[at], shape.values[at]) = (*start, *value);
+                shape.masks[class] |= 1 << at;
+                filled = filled.max(at + 1);
+                behind = at + 1;
             }
-            shape.first[class] = first as u8;
-            shape.end[class] = (first + runs.len()) as u8;
         }
         Some((shape, outcomes))
     }

@@ -30,23 +30,25 @@ fn v4_states<L: Lanes, const WIDE: bool>(
     states: &mut [[u32; STAGE]; 2],
 ) {
     let [sources, destinations] = states;
-    for ((query, source), destination) in queries.iter().zip(sources.iter_mut()).zip(destinations.iter_mut())
-    {
-        *source = space.entry_index(query.source);
-        *destination = space.entry_index(query.destination);
-        L::prefetch(space.entries.get(*source));
-        L::prefetch(space.entries.get(*destination));
+    let mut entries = [[space.entries.get(0); STAGE]; 2];
+    for at in 0..STAGE {
+        entries[0][at] = space.entry(queries[at].source);
+        L::prefetch(entries[0][at]);
+        entries[1][at] = space.entry(queries[at].destination);
+        L::prefetch(entries[1][at]);
     }
-    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
-        *source = *space.entries.get(*source);
-        *destination = *space.entries.get(*destination);
-        L::prefetch(space.lines.get(Space::line_index(*source)));
-        L::prefetch(space.lines.get(Space::line_index(*destination)));
+    let mut lines = [[space.lines.get(0); STAGE]; 2];
+    for at in 0..STAGE {
+        sources[at] = *entries[0][at];
+        lines[0][at] = space.lines.get(sources[at]);
+        L::prefetch(lines[0][at]);
+        destinations[at] = *entries[1][at];
+        lines[1][at] = space.lines.get(destinations[at]);
+        L::prefetch(lines[1][at]);
     }
-    for ((query, source), destination) in queries.iter().zip(sources.iter_mut()).zip(destinations.iter_mut())
-    {
-        *source = space.state::<L, WIDE>(*source, query.source);
-        *destination = space.state::<L, WIDE>(*destination, query.destination);
+    for at in 0..STAGE {
+        sources[at] = space.state::<L, WIDE>(lines[0][at], sources[at], queries[at].source);
+        destinations[at] = space.state::<L, WIDE>(lines[1][at], destinations[at], queries[at].destination);
     }
 }
 
@@ -75,9 +77,27 @@ impl Addressed for u128 {
                 }
             }
         }
-        for (at, query) in queries.iter().enumerate() {
-            sources[at] = space.state(space.entries[sources[at] as usize], query.source);
-            destinations[at] = space.state(space.entries[destinations[at] as usize], query.destination);
+        // Which addresses lie in split upper halves hangs on the packet: they are gathered without a branch.
+        let mut split = [0u8; 2 * STAGE];
+        let mut splits = 0;
+        for (side, states) in [sources, destinations].into_iter().enumerate() {
+            for (at, state) in states.iter_mut().enumerate() {
+                *state = space.entries[*state as usize];
+                split[splits & (2 * STAGE - 1)] = (side * STAGE + at) as u8;
+                splits += usize::from(*state & SpaceV6::SPLIT != 0);
+            }
+        }
+        let split = &split[..splits];
+        let lane = |at: &u8| ((usize::from(*at) / STAGE) & 1, usize::from(*at) % STAGE);
+        for (side, at) in split.iter().map(lane) {
+            L::prefetch(space.span(states[side][at]));
+        }
+        for (side, at) in split.iter().map(lane) {
+            L::prefetch(&space.starts[space.span(states[side][at]).0 as usize]);
+        }
+        for (side, at) in split.iter().map(lane) {
+            let address = if side == 0 { queries[at].source } else { queries[at].destination };
+            states[side][at] = space.state(states[side][at], address);
         }
     }
 }

@@ -16,7 +16,7 @@ use super::group::Grouped;
 use super::lanes::dispatch::{Job, dispatch};
 use super::lanes::portable::Portable;
 use super::lanes::{Instructions, Lanes};
-use super::ports::{Ports, RunValue};
+use super::ports::{PortLines, Ports, RunValue};
 use super::{CellTables, Tables};
 use crate::addr::{Mac, VlanKey};
 use crate::decision::{Decision, Judgement, Verdict};
@@ -115,21 +115,69 @@ fn stages<L: Lanes, A: Addressed>(
     }
 }
 
-/// Looks pairs up in their buckets; a bit for each that needs a second look.
+/// Looks pairs up in their buckets.
 #[inline(always)]
-fn in_buckets<L: Lanes, const WIDE: bool>(
+fn in_buckets<L: Lanes>(
     cells: &Cells,
-    hashes: &[u32; STAGE],
+    [sources, destinations]: [&[u32; STAGE]; 2],
     cell_of: &mut [u32; STAGE],
     places: &mut [u32; STAGE],
-) -> u32 {
+) {
+    let mut hashes = [0; STAGE];
+    let mut buckets = [cells.buckets.get(0); STAGE];
+    for at in 0..STAGE {
+        hashes[at] = cells.hash.mix(cells.hash.word(sources[at], destinations[at]));
+    }
+    for at in 0..STAGE {
+        places[at] = cells.hash.bucket(hashes[at]);
+        buckets[at] = cells.buckets.get(places[at]);
+        L::prefetch(buckets[at]);
+    }
+    // A bit for each packet that needs a second look.
     let mut unsure = 0;
-    for (at, ((hash, cell_of), place)) in hashes.iter().zip(cell_of).zip(places).enumerate() {
-        let (cell, is_unsure) = cells.in_bucket::<L, WIDE>(*hash);
-        (*cell_of, *place) = (cell.cell, cell.place);
+    for at in 0..STAGE {
+        let (cell, is_unsure) = cells.in_bucket::<L>(buckets[at], places[at], hashes[at]);
+        (cell_of[at], places[at]) = (cell.cell, cell.place);
         unsure |= is_unsure << at;
     }
-    unsure
+    while unsure != 0 {
+        let at = unsure.trailing_zeros() as usize & (STAGE - 1);
+        unsure &= unsure - 1;
+        let cell = cells.elsewhere(sources[at], destinations[at]);
+        (cell_of[at], places[at]) = (cell.cell, cell.place);
+    }
+}
+
+/// Looks ports up in the lines of cells.
+#[inline(always)]
+fn in_lines<L: Lanes, A>(
+    fast: &Fast,
+    lines: &PortLines,
+    cell_of: &[u32; STAGE],
+    places: &[u32; STAGE],
+    queries: &[Query<A>; STAGE],
+    answers: &mut [Answer; STAGE],
+) {
+    let mut found = [lines.lines.get(0); STAGE];
+    for at in 0..STAGE {
+        found[at] = lines.lines.get(cell_of[at]);
+        L::prefetch(found[at]);
+    }
+    let mut values = [0; STAGE];
+    for at in 0..STAGE {
+        let (line, query) = (found[at], &queries[at]);
+        let class = lines.protocols[usize::from(query.protocol)];
+        let run = line.run::<L>(class, query.destination_port);
+        let value = line.values[run as usize & 15];
+        values[at] = value;
+        answers[at] = Answer::closed(u32::from(value), places[at] << 4 | run);
+    }
+    let mut general = L::equal_bytes(&values, RunValue::ELSEWHERE.0);
+    while general != 0 {
+        let at = general.trailing_zeros() as usize & (STAGE - 1);
+        general &= general - 1;
+        answers[at] = fast.elsewhere(places[at], queries[at].packet());
+    }
 }
 
 #[inline(always)]
@@ -143,30 +191,12 @@ fn answer<L: Lanes, A>(
     let [sources, destinations] = states;
     let mut places = [0; STAGE];
     let mut cell_of = [0; STAGE];
-    for (source, destination) in sources.iter_mut().zip(destinations.iter_mut()) {
-        *source = u32::from(fast.from[*source as usize]);
-        *destination = u32::from(fast.to[*destination as usize]);
+    for at in 0..STAGE {
+        sources[at] = u32::from(fast.from[sources[at] as usize]);
+        destinations[at] = u32::from(fast.to[destinations[at] as usize]);
     }
     if cells.is_hashed {
-        let mut hashes = [0; STAGE];
-        for ((source, destination), hash) in sources.iter().zip(destinations.iter()).zip(&mut hashes) {
-            *hash = cells.hash.mix(cells.hash.word(*source, *destination));
-        }
-        for hash in &hashes {
-            L::prefetch(cells.buckets.get(cells.hash.bucket(*hash)));
-        }
-        let unsure = if cells.upper.is_some() {
-            in_buckets::<L, true>(cells, &hashes, &mut cell_of, &mut places)
-        } else {
-            in_buckets::<L, false>(cells, &hashes, &mut cell_of, &mut places)
-        };
-        let mut rest = unsure;
-        while rest != 0 {
-            let at = rest.trailing_zeros() as usize & (STAGE - 1);
-            rest &= rest - 1;
-            let cell = cells.elsewhere(sources[at], destinations[at]);
-            (cell_of[at], places[at]) = (cell.cell, cell.place);
-        }
+        in_buckets::<L>(cells, [sources, destinations], &mut cell_of, &mut places);
     } else {
         for at in 0..STAGE {
             destinations[at] = cells.matrix_index(sources[at], destinations[at]);
@@ -178,25 +208,7 @@ fn answer<L: Lanes, A>(
         }
     }
     match &fast.ports {
-        Ports::Lines(lines) => {
-            for cell in &cell_of {
-                L::prefetch(lines.lines.get(*cell));
-            }
-            let mut general = 0u32;
-            for (at, query) in queries.iter().enumerate() {
-                let class = lines.protocols[usize::from(query.protocol)];
-                let line = lines.lines.get(cell_of[at]);
-                let run = line.run::<L>(class, query.destination_port);
-                let value = line.values[run as usize & 15];
-                general |= u32::from((class > 7) | (value == RunValue::ELSEWHERE.0)) << at;
-                answers[at] = Answer::closed(u32::from(value), places[at] << 4 | run);
-            }
-            while general != 0 {
-                let at = general.trailing_zeros() as usize & (STAGE - 1);
-                general &= general - 1;
-                answers[at] = fast.elsewhere(places[at], queries[at].packet());
-            }
-        }
+        Ports::Lines(lines) => in_lines::<L, A>(fast, lines, &cell_of, &places, queries, answers),
         Ports::Rows(rows) => {
             in_rows::<L, A>(fast, rows, [sources, destinations], &mut cell_of, queries, answers)
         }

@@ -5,10 +5,10 @@
 
 use super::{Eight, Lanes, Sixteen};
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_movemask_epi8, _mm_packs_epi16, _mm_prefetch, _mm256_castsi256_pd,
-    _mm256_castsi256_si128, _mm256_cmpeq_epi16, _mm256_cmpgt_epi64, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm256_max_epu16, _mm256_movemask_pd, _mm256_set1_epi16, _mm256_set1_epi64x,
-    _mm256_xor_si256,
+    __m256i, _MM_HINT_T0, _mm_movemask_epi8, _mm_packs_epi16, _mm_prefetch, _mm256_and_si256,
+    _mm256_castsi256_pd, _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cmpeq_epi16, _mm256_cmpgt_epi64,
+    _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_max_epu16, _mm256_movemask_epi8, _mm256_movemask_pd,
+    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi64x, _mm256_xor_si256,
 };
 
 /// AVX2. To be used only in functions that enable its features.
@@ -36,6 +36,17 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn count_at_most(lanes: &Sixteen, key: u16) -> u32 {
+        // SAFETY: the processor has AVX2, see `bits`; the sixteen lanes are the 32 bytes that are loaded.
+        let bytes = unsafe {
+            let (lanes, key) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(key as i16));
+            _mm256_movemask_epi8(_mm256_cmpeq_epi16(_mm256_max_epu16(lanes, key), key))
+        };
+        // Two bits a lane.
+        bytes.count_ones() / 2
+    }
+
+    #[inline(always)]
     fn at_most_64(lanes: &Eight, key: u64) -> u32 {
         let (low, high) = lanes.split_at(4);
         // SAFETY: the processor has AVX2, see `bits`; each half's four lanes are the 32 bytes that are loaded.
@@ -52,11 +63,25 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn equal(lanes: &Sixteen, key: u16) -> u32 {
+    fn equal_under(lanes: &Sixteen, mask: u16, key: u16) -> u32 {
         // SAFETY: the processor has AVX2, see `bits`; the sixteen lanes are the 32 bytes that are loaded.
-        bits(unsafe {
-            _mm256_cmpeq_epi16(_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(key as i16))
-        })
+        let bytes = unsafe {
+            let (lanes, mask) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(mask as i16));
+            _mm256_movemask_epi8(_mm256_cmpeq_epi16(
+                _mm256_and_si256(lanes, mask),
+                _mm256_set1_epi16(key as i16),
+            ))
+        };
+        (bytes as u32 | 0x4000_0000).trailing_zeros() / 2
+    }
+
+    #[inline(always)]
+    fn equal_bytes(bytes: &[u8; 32], key: u8) -> u32 {
+        // SAFETY: the processor has AVX2, see `bits`; the array is the 32 bytes that are loaded.
+        unsafe {
+            let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(key as i8))) as u32
+        }
     }
 
     #[inline(always)]

@@ -5,8 +5,9 @@
 
 use super::{Eight, Lanes, Sixteen};
 use std::arch::x86_64::{
-    _MM_HINT_T0, _mm_prefetch, _mm256_cmpeq_epu16_mask, _mm256_cmple_epu16_mask, _mm256_loadu_si256,
-    _mm256_set1_epi16, _mm512_cmple_epu64_mask, _mm512_loadu_si512, _mm512_set1_epi64,
+    _MM_HINT_T0, _mm_prefetch, _mm256_and_si256, _mm256_cmpeq_epu8_mask, _mm256_cmpeq_epu16_mask,
+    _mm256_cmple_epu16_mask, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm512_cmple_epu64_mask, _mm512_loadu_si512, _mm512_set1_epi64,
 };
 
 /// AVX-512. To be used only in functions that enable its features.
@@ -25,6 +26,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn count_at_most(lanes: &Sixteen, key: u16) -> u32 {
+        Self::at_most(lanes, key).count_ones()
+    }
+
+    #[inline(always)]
     fn at_most_64(lanes: &Eight, key: u64) -> u32 {
         // SAFETY: the processor has AVX-512 F, as above; the eight lanes are the 64 bytes that are loaded.
         unsafe {
@@ -34,11 +40,20 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn equal(lanes: &Sixteen, key: u16) -> u32 {
+    fn equal_under(lanes: &Sixteen, mask: u16, key: u16) -> u32 {
         // SAFETY: as in `at_most`.
         unsafe {
             let (lanes, key) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi16(key as i16));
-            u32::from(_mm256_cmpeq_epu16_mask(lanes, key))
+            let lanes = _mm256_and_si256(lanes, _mm256_set1_epi16(mask as i16));
+            (u32::from(_mm256_cmpeq_epu16_mask(lanes, key)) | 0x8000).trailing_zeros()
+        }
+    }
+
+    #[inline(always)]
+    fn equal_bytes(bytes: &[u8; 32], key: u8) -> u32 {
+        // SAFETY: as in `at_most`; the array is the 32 bytes that are loaded.
+        unsafe {
+            _mm256_cmpeq_epu8_mask(_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_set1_epi8(key as i8))
         }
     }
 

@@ -23,10 +23,15 @@ pub(crate) type Eight = [u64; 8];
 pub(crate) trait Lanes: Copy {
     /// A bit for each lane that is at most the key.
     fn at_most(lanes: &Sixteen, key: u16) -> u32;
+    /// How many lanes are at most the key.
+    fn count_at_most(lanes: &Sixteen, key: u16) -> u32;
     /// A bit for each lane that is at most the key.
     fn at_most_64(lanes: &Eight, key: u64) -> u32;
-    /// A bit for each lane that equals the key.
-    fn equal(lanes: &Sixteen, key: u16) -> u32;
+    /// The first of the lanes that equals the key where the mask is set; elsewhere the key is zero. The last lane
+    /// where no other does.
+    fn equal_under(lanes: &Sixteen, mask: u16, key: u16) -> u32;
+    /// A bit for each byte that equals the key.
+    fn equal_bytes(bytes: &[u8; 32], key: u8) -> u32;
     /// Asks for the cache line that holds the value.
     fn prefetch<T>(value: &T);
 }

@@ -1,6 +1,11 @@
 use super::portable::Portable;
 use super::*;
 
+/// All bytes of lanes.
+fn bytes(lanes: &Sixteen) -> [u8; 32] {
+    std::array::from_fn(|at| lanes[at / 2].to_le_bytes()[at % 2])
+}
+
 #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
 #[allow(unsafe_code)]
 mod x86 {
@@ -9,13 +14,25 @@ mod x86 {
     use super::*;
 
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-    pub(super) fn avx2(lanes: &Sixteen, key: u16, wide: &Eight) -> (u32, u32, u32) {
-        (Avx2::at_most(lanes, key), Avx2::equal(lanes, key), Avx2::at_most_64(wide, wide[3]))
+    pub(super) fn avx2(lanes: &Sixteen, key: u16, wide: &Eight) -> [u32; 5] {
+        [
+            Avx2::at_most(lanes, key),
+            Avx2::count_at_most(lanes, key),
+            Avx2::equal_bytes(&bytes(lanes), key as u8),
+            Avx2::equal_under(lanes, 0x0fff, key & 0x0fff),
+            Avx2::at_most_64(wide, wide[3]),
+        ]
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512vl")]
-    pub(super) fn avx512(lanes: &Sixteen, key: u16, wide: &Eight) -> (u32, u32, u32) {
-        (Avx512::at_most(lanes, key), Avx512::equal(lanes, key), Avx512::at_most_64(wide, wide[3]))
+    pub(super) fn avx512(lanes: &Sixteen, key: u16, wide: &Eight) -> [u32; 5] {
+        [
+            Avx512::at_most(lanes, key),
+            Avx512::count_at_most(lanes, key),
+            Avx512::equal_bytes(&bytes(lanes), key as u8),
+            Avx512::equal_under(lanes, 0x0fff, key & 0x0fff),
+            Avx512::at_most_64(wide, wide[3]),
+        ]
     }
 }
 
@@ -35,11 +52,13 @@ fn all_instructions_compare_alike() {
         }
         let key = if round % 2 == 0 { lanes[round % 16].wrapping_add(word() % 3) } else { word() % 8 };
         let wide: Eight = std::array::from_fn(|n| u64::from(lanes[n]) << 48 | u64::from(lanes[n + 8]));
-        let expected = (
+        let expected = [
             Portable::at_most(&lanes, key),
-            Portable::equal(&lanes, key),
+            Portable::count_at_most(&lanes, key),
+            Portable::equal_bytes(&bytes(&lanes), key as u8),
+            Portable::equal_under(&lanes, 0x0fff, key & 0x0fff),
             Portable::at_most_64(&wide, wide[3]),
-        );
+        ];
         if Instructions::Avx2.are_available() {
             // SAFETY: the processor has the features.
             assert_eq!(unsafe { x86::avx2(&lanes, key, &wide) }, expected, "{lanes:?} {key}");

@@ -38,18 +38,16 @@ pub(crate) enum Code {
     Reject = 3,
 }
 
-/// Runs of destination ports, for up to eight classes of protocols. Protocols that fare alike share runs.
+/// Runs of destination ports, for up to eight classes of protocols. Protocols share runs that say the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct PortLine {
-    /// First port of each run; within a protocol they are sorted, and the first is 0.
+    /// First port of each run; those of one class of protocols ascend. The very first is 0.
     pub(crate) starts: Sixteen,
     /// What each run says.
     pub(crate) values: [u8; 16],
-    /// The first run of each class of protocols.
-    pub(crate) first: [u8; 8],
-    /// The run behind the last of each class of protocols.
-    pub(crate) end: [u8; 8],
+    /// The runs of each class of protocols; the first of them starts at 0.
+    pub(crate) masks: [u16; 8],
 }
 
 const _: () = assert!(size_of::<PortLine>() == 64);
@@ -58,10 +56,9 @@ impl PortLine {
     /// The run of a packet.
     #[inline(always)]
     pub(crate) fn run<L: Lanes>(&self, class: u8, port: u16) -> u32 {
-        let class = usize::from(class & 7);
-        let (first, end) = (u32::from(self.first[class]), u32::from(self.end[class]));
-        let here = (L::at_most(&self.starts, port) & ((1 << (end & 31)) - 1)) >> (first & 31);
-        first.wrapping_add(here.count_ones()).wrapping_sub(1) & 15
+        let here = L::at_most(&self.starts, port) & u32::from(self.masks[usize::from(class & 7)]);
+        // Run 0 starts at port 0, so its bit never hides another; with it there is one for certain.
+        (here | 1).ilog2()
     }
 }
 
