@@ -203,7 +203,7 @@ fn run_segments(large: bool, is_v6: bool) {
 }
 
 /// Look-ups by themselves, and beside a thousand changes a second, in turns.
-fn beside(editor: &mut Editor<'_>, members: &[Vec<IpRange>], first: Tables) {
+fn beside(editor: &mut Editor, members: &[Vec<IpRange>], first: Tables) {
     let shared = Mutex::new(Arc::new(first));
     let (stop, rates) = (AtomicBool::new(false), Mutex::new([Vec::new(), Vec::new()]));
     let busy = AtomicBool::new(false);
@@ -282,7 +282,7 @@ fn run_changes(large: bool) {
     let mut random = Random(9);
     let (mut member, mut rule, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let mut published = editor.tables();
-    let mut timed = |change: &mut dyn FnMut(&mut Editor<'_>) -> Result<(), EditError>,
+    let mut timed = |change: &mut dyn FnMut(&mut Editor) -> Result<(), EditError>,
                      times: &mut Vec<f64>| {
         let start = Instant::now();
         match change(&mut editor) {

@@ -176,6 +176,19 @@ fn packet(scenario: &Scenario, aims: &[IpRange], random: &mut Random) -> Packet 
     (source, destination, packet)
 }
 
+fn speaks_of_places(policy: &Policy) -> bool {
+    let is_placed = |member: &Member| match member {
+        Member::Selector(selector) => selector.vlan.is_some() || !selector.macs.is_empty(),
+        Member::Segment(_) => false,
+    };
+    let of_set = |set: &EndpointSet| match set {
+        EndpointSet::Any => false,
+        EndpointSet::OneOf(members) => members.iter().any(is_placed),
+    };
+    policy.segments().iter().any(|s| s.members.iter().chain(&s.except).any(is_placed))
+        || policy.rules().iter().any(|rule| of_set(&rule.from) || of_set(&rule.to))
+}
+
 /// The answers of look-ups in bulk.
 fn in_bulk(tables: &Tables, packets: &[Packet]) -> Vec<Answer> {
     let places = |(source, destination, _): &Packet| Places {
@@ -245,7 +258,8 @@ fn compare(tables: &Tables, packets: &[Packet], context: &str) {
     }
     // Looks for a difference of its own, and panics at one.
     let (source, destination, packet) = &packets[0];
-    explain(tables, source, destination, *packet);
+    let explained = explain(tables, source, destination, *packet);
+    assert_eq!(explained.decision, reference.decide(source, destination, *packet), "{context}");
 }
 
 /// Compares tables with others that were compiled from the policy as it is, rule by rule's id.
@@ -270,12 +284,18 @@ fn changed_tables_agree_with_the_reference_and_with_tables_compiled_anew() {
     for seed in first..first + seeds {
         let mut random = Random(seed);
         let size = random.pick(&[Size { segments: 6, rules: 12 }, Size { segments: 20, rules: 60 }]);
-        let scenario = Scenario::new(&mut random, size);
+        let scenario = loop {
+            let scenario = Scenario::new(&mut random, size);
+            // Some speak of VLANs and MACs: their tables are compiled anew each time.
+            if !speaks_of_places(&scenario.policy) || random.once_in(16) {
+                break scenario;
+            }
+        };
         let limits = Limits {
-            spread_of_choice: random.pick(&[10, 200, 1 << 23, 1 << 23]),
-            folded: random.pick(&[0, 1 << 21, 1 << 21, 1 << 21, 1 << 21, 1 << 21, 1 << 21]),
-            matrix: random.pick(&[1, 100, 1 << 23]),
-            rows: random.pick(&[0, 0, 1 << 20]),
+            spread_of_choice: random.pick(&[200, 1 << 23, 1 << 23]),
+            folded: if random.once_in(16) { 0 } else { 1 << 21 },
+            matrix: random.pick(&[100, 1 << 23, 1 << 23, 1 << 23]),
+            rows: random.pick(&[0, 1 << 20]),
             ..Limits::default()
         };
         let policy = Arc::new(scenario.policy.clone());
@@ -296,7 +316,9 @@ fn changed_tables_agree_with_the_reference_and_with_tables_compiled_anew() {
                 Err(error) => {
                     refused[error as usize] += 1;
                     assert!(Arc::ptr_eq(&before, &editor.generation()), "{context}: nothing was changed");
-                    if error.is_cured_by_rebuild() {
+                    // One VLAN or MAC in a policy, and all that follows is compiled anew.
+                    let is_dull = error == EditError::Place && !random.once_in(6);
+                    if error.is_cured_by_rebuild() && !is_dull {
                         forms[form][1] += 1;
                         editor.rebuild(Some(&change)).unwrap_or_else(|error| panic!("{context}: {error}"));
                     }
