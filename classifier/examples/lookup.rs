@@ -282,8 +282,7 @@ fn run_changes(large: bool) {
     let mut random = Random(9);
     let (mut member, mut rule, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let mut published = editor.tables();
-    let mut timed = |change: &mut dyn FnMut(&mut Editor) -> Result<(), EditError>,
-                     times: &mut Vec<f64>| {
+    let mut timed = |change: &mut dyn FnMut(&mut Editor) -> Result<(), EditError>, times: &mut Vec<f64>| {
         let start = Instant::now();
         match change(&mut editor) {
             Ok(()) => {

@@ -8,8 +8,8 @@ use classifier::analysis::explain;
 use classifier::compile::{Change, EditError, Editor, Limits};
 use classifier::endpoint::{Endpoint, ServicePacket};
 use classifier::policy::{
-    Action, EndpointSet, Established, Member, Mode, Place, Policy, PortRange, Rule, RuleId, SegmentId, Selector,
-    Service, TierId,
+    Action, EndpointSet, Established, Member, Mode, Place, Policy, PortRange, Rule, RuleId, SegmentId,
+    Selector, Service, TierId,
 };
 use classifier::reference::Reference;
 use classifier::tables::{Answer, Form, Instructions, Places, Query, Tables};
@@ -338,7 +338,9 @@ fn changed_tables_agree_with_the_reference_and_with_tables_compiled_anew() {
             compare(tables, packets, &format!("seed {seed}: an earlier generation"));
         }
     }
-    println!("{made} changes made; refused by error {refused:?}; in place and by compilation by form {forms:?}");
+    println!(
+        "{made} changes made; refused by error {refused:?}; in place and by compilation by form {forms:?}"
+    );
     if seeds >= 100 {
         for form in [Form::Lines, Form::Rows] {
             let [in_place, anew] = forms[form as usize];

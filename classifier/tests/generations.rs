@@ -7,8 +7,8 @@ use classifier::addr::IpRange;
 use classifier::compile::{Editor, Limits};
 use classifier::decision::Verdict;
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Place, Policy, PolicyBuilder, PortRange, Rule,
-    RuleId, Segment, SegmentId, Selector, Service, TierId,
+    Action, DefaultAction, EndpointSet, Established, Member, Mode, Place, Policy, PolicyBuilder, PortRange,
+    Rule, RuleId, Segment, SegmentId, Selector, Service, TierId,
 };
 use classifier::tables::{Answer, Query, Tables};
 use random::NOW;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 const WORKERS: usize = 3;
-const CHANGES: usize = 4_000;
+const CHANGES: usize = 2_000;
 const SEGMENTS: u32 = 40;
 /// Hosts far apart, so that their cells are in different pages.
 const SOURCES: (u32, u32) = (0x0a00_0000, 0x0a03_ffff);
@@ -100,8 +100,7 @@ fn run(limits: &Limits) {
                 while !is_over.load(Ordering::Acquire) {
                     let tables = Arc::clone(&published.lock().expect("no thread panics"));
                     tables.classify_v4(&queries, &[], &mut answers);
-                    let allowed =
-                        answers.iter().filter(|a| tables.verdict_of(**a) == Verdict::Allow).count();
+                    let allowed = answers.iter().filter(|a| tables.verdict_of(**a) == Verdict::Allow).count();
                     assert!(allowed == 0 || allowed == queries.len(), "{allowed} of one batch are allowed");
                     let rules = answers.iter().map(|answer| tables.decision_of(*answer).rule);
                     let names = rules.map(|rule| rule.map(|id| tables.policy().rule(id).id.as_str()));
@@ -139,7 +138,8 @@ fn run(limits: &Limits) {
         is_over.store(true, Ordering::Release);
     });
     assert_eq!(old.len(), CHANGES);
-    let left = old.iter().filter(|(tables, policy)| tables.strong_count() + policy.strong_count() > 0).count();
+    let left =
+        old.iter().filter(|(tables, policy)| tables.strong_count() + policy.strong_count() > 0).count();
     assert_eq!(left, 0, "generations that nobody can see any more");
     let last = Arc::downgrade(&published.into_inner().expect("no thread panics"));
     drop(editor);

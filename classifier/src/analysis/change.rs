@@ -110,9 +110,7 @@ impl Change {
                 seen
             }
             Change::UseService(..) => look(trial),
-            Change::AddRule { tier, before } => {
-                look(&trial.with_rule(flow.rule(tier), before))
-            }
+            Change::AddRule { tier, before } => look(&trial.with_rule(flow.rule(tier), before)),
         }
     }
 

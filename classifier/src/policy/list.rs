@@ -101,7 +101,8 @@ impl<T> Index<usize> for List<T> {
 impl<T: Clone> IndexMut<usize> for List<T> {
     fn index_mut(&mut self, at: usize) -> &mut T {
         assert!(at < self.len, "{at} of {}", self.len);
-        let is_changed = self.pages.get(at / PAGE).is_some_and(|p| p.as_ref().is_some_and(|p| p[at % PAGE].is_some()));
+        let is_changed =
+            self.pages.get(at / PAGE).is_some_and(|p| p.as_ref().is_some_and(|p| p[at % PAGE].is_some()));
         if !is_changed {
             let copy = Arc::new(self.base[at].clone());
             *self.slot(at) = Some(copy);

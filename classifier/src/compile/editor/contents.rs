@@ -8,10 +8,10 @@ use crate::compile::service::LineBuilder;
 use crate::decision::Judgement;
 use crate::endpoint::ServicePacket;
 use crate::policy::{Policy, RuleId, Service};
-use crate::tables::{BY_SOURCE_PORT, CellTables, Tables};
 use crate::tables::fast::{Fast, Meanings, code_of};
 use crate::tables::outcome::{Effect, Ranked};
 use crate::tables::ports::{PortLine, PortLines, PortRows, Ports};
+use crate::tables::{BY_SOURCE_PORT, CellTables, Tables};
 use std::collections::HashSet;
 use std::sync::Arc;
 

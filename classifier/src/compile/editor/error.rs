@@ -32,7 +32,9 @@ impl EditError {
     pub const fn is_cured_by_rebuild(self) -> bool {
         match self {
             EditError::Absent | EditError::Invalid => false,
-            EditError::Form | EditError::Place | EditError::Service | EditError::Wide | EditError::Full => true,
+            EditError::Form | EditError::Place | EditError::Service | EditError::Wide | EditError::Full => {
+                true
+            }
         }
     }
 }
@@ -45,7 +47,9 @@ impl fmt::Display for EditError {
             EditError::Form => {
                 "tables of this form can't be changed in place, so the policy must be compiled anew"
             }
-            EditError::Place => "VLANs and MACs can't be changed in place, so the policy must be compiled anew",
+            EditError::Place => {
+                "VLANs and MACs can't be changed in place, so the policy must be compiled anew"
+            }
             EditError::Service => {
                 "the tables don't know the service of the rule, so the policy must be compiled anew"
             }

@@ -137,8 +137,7 @@ impl Editor {
                     self.runs_v6.changes = BTreeMap::from([(0, SpaceV6::UNCHANGED)]);
                     self.tables.v6_changes = None;
                 } else {
-                    let all: Vec<(u128, u32)> =
-                        self.runs_v6.changes.iter().map(|(a, s)| (*a, *s)).collect();
+                    let all: Vec<(u128, u32)> = self.runs_v6.changes.iter().map(|(a, s)| (*a, *s)).collect();
                     self.tables.v6_changes = Some(Arc::new(space_v6(&all)));
                 }
                 Ok(())
@@ -215,10 +214,11 @@ impl Editor {
     /// Makes the class of a state that has none yet.
     fn class(&mut self, state: u32) -> Result<(), EditError> {
         let Editor { evaluator, nesting, items, new_items, codes, .. } = self;
-        let effects = items.get(state).iter().map(|item| match new_items.get((u32::MAX - 1 - item) as usize) {
-            Some(set) => Effect::Set(crate::compile::atom::SetId(*set)),
-            None => codes.effect(*item),
-        });
+        let effects =
+            items.get(state).iter().map(|item| match new_items.get((u32::MAX - 1 - item) as usize) {
+                Some(set) => Effect::Set(crate::compile::atom::SetId(*set)),
+                None => codes.effect(*item),
+            });
         let membership = evaluator.evaluate(nesting, effects);
         let mut rows = [0; 2];
         for (side, row) in rows.iter_mut().enumerate() {

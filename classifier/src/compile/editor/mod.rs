@@ -179,7 +179,8 @@ impl Editor {
     /// Where the policy does not compile within its limits.
     pub fn new(policy: &Arc<Policy>, now: Timestamp, limits: &Limits) -> Result<Self, CompileError> {
         let (tables, parts) = compile_parts(policy, now, limits)?;
-        let Parts { atoms, nesting, evaluator, items, from, to, rules: by_rank, builder, space, v6_runs } = parts;
+        let Parts { atoms, nesting, evaluator, items, from, to, rules: by_rank, builder, space, v6_runs } =
+            parts;
         let sets = atoms.sets.len();
         let mut rules = vec![Sides { from: None, to: None }; policy.rules().len()];
         for (ranked, sides) in builder.ranked().iter().zip(by_rank) {

@@ -71,11 +71,7 @@ impl Order {
             Place::Before(id) => Slot { at_upper: true, ..self.before(policy.position(id)) },
             Place::Behind(id) => {
                 let Position { gap, label } = policy.position(id);
-                if label == Position::FILED {
-                    self.behind(gap + 1, 0)
-                } else {
-                    self.behind(gap, label)
-                }
+                if label == Position::FILED { self.behind(gap + 1, 0) } else { self.behind(gap, label) }
             }
         }
     }

@@ -57,8 +57,7 @@ impl Editor {
                     Which::Wide => self.is_of_matrix(sides),
                 }
         };
-        let mut found: Vec<RuleId> =
-            self.sides[side].rules_of_row(own).filter(is_one).map(RuleId).collect();
+        let mut found: Vec<RuleId> = self.sides[side].rules_of_row(own).filter(is_one).map(RuleId).collect();
         found.sort_unstable_by_key(|id| (self.policy.rule(*id).tier, self.policy.position(*id)));
         found
     }

@@ -90,7 +90,8 @@ impl Addressed for u128 {
 fn v6_changes(changes: &SpaceV6, queries: &[Query<u128>; STAGE], states: &mut [[u32; STAGE]; 2]) {
     let [sources, destinations] = states;
     for (at, query) in queries.iter().enumerate() {
-        for (state, address) in [(&mut sources[at], query.source), (&mut destinations[at], query.destination)] {
+        for (state, address) in [(&mut sources[at], query.source), (&mut destinations[at], query.destination)]
+        {
             let changed = changes.get(address);
             if changed != SpaceV6::UNCHANGED {
                 *state = changed;
