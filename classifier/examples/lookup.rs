@@ -4,8 +4,8 @@
 use classifier::addr::{IpRange, Prefix};
 use classifier::compile::{EditError, Editor, Limits};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
-    RuleId, Segment, SegmentId, Selector, Service, TierId, Timestamp,
+    Action, DefaultAction, EndpointSet, Established, Member, Mode, Place, Policy, PolicyBuilder, PortRange,
+    Rule, RuleId, Segment, SegmentId, Selector, Service, TierId, Timestamp,
 };
 use classifier::tables::{Answer, Instructions, Query, Tables};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,7 +203,7 @@ fn run_segments(large: bool, is_v6: bool) {
 }
 
 /// Look-ups by themselves, and beside a thousand changes a second, in turns.
-fn beside(editor: &mut Editor<'_>, members: &[Vec<IpRange>], first: Tables) {
+fn beside(editor: &mut Editor, members: &[Vec<IpRange>], first: Tables) {
     let shared = Mutex::new(Arc::new(first));
     let (stop, rates) = (AtomicBool::new(false), Mutex::new([Vec::new(), Vec::new()]));
     let busy = AtomicBool::new(false);
@@ -282,8 +282,7 @@ fn run_changes(large: bool) {
     let mut random = Random(9);
     let (mut member, mut rule, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let mut published = editor.tables();
-    let mut timed = |change: &mut dyn FnMut(&mut Editor<'_>) -> Result<(), EditError>,
-                     times: &mut Vec<f64>| {
+    let mut timed = |change: &mut dyn FnMut(&mut Editor) -> Result<(), EditError>, times: &mut Vec<f64>| {
         let start = Instant::now();
         match change(&mut editor) {
             Ok(()) => {
@@ -299,9 +298,21 @@ fn run_changes(large: bool) {
         let segment = SegmentId(random.below(count) as u32);
         timed(&mut |editor| editor.remove_member(SegmentId(from as u32), range), &mut member);
         timed(&mut |editor| editor.add_member(segment, range), &mut member);
-        let id = RuleId(random.below(rules) as u32);
-        timed(&mut |editor| editor.suspend_rule(id), &mut rule);
-        timed(&mut |editor| editor.resume_rule(id), &mut rule);
+        let [from, to, before] = [(); 3].map(|()| RuleId(random.below(rules) as u32));
+        let new = Rule {
+            id: "new".into(),
+            to: policy.rule(to).to.clone(),
+            tier: policy.rule(before).tier,
+            ..policy.rule(from).clone()
+        };
+        let mut id = None;
+        let mut add = |editor: &mut Editor| {
+            editor.add_rule(new.clone(), Place::Before(before)).map(|added| id = Some(added))
+        };
+        timed(&mut add, &mut rule);
+        if let Some(id) = id {
+            timed(&mut |editor| editor.remove_rule(id), &mut rule);
+        }
     }
     println!(
         "member {:.1} us, rule {:.1} us (medians, prepared and published), {} failed {:?}",

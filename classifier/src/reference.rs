@@ -146,8 +146,7 @@ pub fn evaluation_order(policy: &Policy, now: Timestamp) -> Vec<RuleId> {
         .filter(|(_, rule)| rule.expires.is_none_or(|at| at > now))
         .map(|(id, _)| RuleId(id))
         .collect();
-    // The sort is stable, so the order of the files stays within a tier.
-    order.sort_by_key(|id| policy.rule(*id).tier);
+    order.sort_by_key(|id| (policy.rule(*id).tier, policy.position(*id)));
     order
 }
 

@@ -110,13 +110,7 @@ impl Change {
                 seen
             }
             Change::UseService(..) => look(trial),
-            Change::AddRule { tier, before } => {
-                let at = before.map_or(trial.rules().len(), |RuleId(id)| id as usize);
-                trial.rules_mut().insert(at, flow.rule(tier));
-                let seen = look(trial);
-                trial.rules_mut().remove(at);
-                seen
-            }
+            Change::AddRule { tier, before } => look(&trial.with_rule(flow.rule(tier), before)),
         }
     }
 

@@ -23,6 +23,25 @@ pub(super) enum Effect {
     Set(SetId),
 }
 
+/// What codes of effects mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Codes {
+    segments: u32,
+}
+
+impl Codes {
+    /// The effect of a code.
+    pub(super) fn effect(self, code: u32) -> Effect {
+        if code >= 2 * self.segments {
+            Effect::Set(SetId(code - 2 * self.segments))
+        } else if code.is_multiple_of(2) {
+            Effect::Member(SegmentId(code / 2))
+        } else {
+            Effect::Except(SegmentId(code / 2))
+        }
+    }
+}
+
 /// A selector with a VLAN or MACs.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
@@ -100,13 +119,16 @@ impl<'p> Atoms<'p> {
 
     /// The effect of a code.
     pub(super) fn effect(&self, code: u32) -> Effect {
-        if code >= 2 * self.segments {
-            Effect::Set(SetId(code - 2 * self.segments))
-        } else if code.is_multiple_of(2) {
-            Effect::Member(SegmentId(code / 2))
-        } else {
-            Effect::Except(SegmentId(code / 2))
-        }
+        self.codes_of_effects().effect(code)
+    }
+
+    /// What codes mean.
+    pub(super) fn codes_of_effects(&self) -> Codes {
+        Codes { segments: self.segments }
+    }
+    /// The sets that rules name, by number.
+    pub(super) fn set_ids(&self) -> impl Iterator<Item = (&'p [Member], u32)> {
+        self.sets.iter().copied().zip(0..)
     }
 
     /// The index of the gate that an item stands for, `Err` with the code where it is an effect.

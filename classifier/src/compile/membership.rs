@@ -1,6 +1,6 @@
 //! The effects that hold in a class → its segments, and the sets of rules that it is in.
 
-use super::atom::{Atoms, Effect, Nesting};
+use super::atom::{Effect, Nesting};
 use crate::policy::{Mode, Policy, SegmentId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,8 +17,9 @@ pub(super) struct Membership {
 }
 
 /// Evaluates memberships, class by class.
-pub(super) struct Evaluator<'p> {
-    policy: &'p Policy,
+#[derive(Debug)]
+pub(super) struct Evaluator {
+    modes: Vec<Mode>,
     /// Position of each segment in the order of names.
     by_name: Vec<u32>,
     /// The class in which each segment was last found to have a member, or an exception, that holds.
@@ -29,9 +30,9 @@ pub(super) struct Evaluator<'p> {
     open: BinaryHeap<Reverse<u32>>,
 }
 
-impl<'p> Evaluator<'p> {
+impl Evaluator {
     /// One for a policy.
-    pub(super) fn new(policy: &'p Policy) -> Self {
+    pub(super) fn new(policy: &Policy) -> Self {
         let segments = policy.segments();
         let mut names: Vec<u32> = (0..segments.len() as u32).collect();
         names.sort_by_key(|id| &segments[*id as usize].name);
@@ -41,15 +42,20 @@ impl<'p> Evaluator<'p> {
         }
         let (member_in, except_in) = (vec![0; segments.len()], vec![0; segments.len()]);
         let open = BinaryHeap::new();
-        Evaluator { policy, by_name, member_in, except_in, class: 0, open }
+        let modes = segments.iter().map(|segment| segment.mode).collect();
+        Evaluator { modes, by_name, member_in, except_in, class: 0, open }
     }
 
     /// What the class with these effects is in.
-    pub(super) fn evaluate(&mut self, atoms: &Atoms<'_>, nesting: &Nesting, effects: &[u32]) -> Membership {
+    pub(super) fn evaluate(
+        &mut self,
+        nesting: &Nesting,
+        effects: impl Iterator<Item = Effect>,
+    ) -> Membership {
         self.class += 1;
         let mut found = Membership::default();
-        for code in effects {
-            self.apply(nesting, atoms.effect(*code), &mut found);
+        for effect in effects {
+            self.apply(nesting, effect, &mut found);
         }
         // Effects of a segment are on segments further on in the order, so each is closed once, when all
         // that it hangs on is known.
@@ -66,7 +72,7 @@ impl<'p> Evaluator<'p> {
         found.segments.sort_unstable_by_key(|SegmentId(id)| self.by_name[*id as usize]);
         found.sets.sort_unstable();
         found.sets.dedup();
-        let mode = |SegmentId(id): &SegmentId| self.policy.segments()[*id as usize].mode;
+        let mode = |SegmentId(id): &SegmentId| self.modes[*id as usize];
         found.softened =
             !found.segments.is_empty() && found.segments.iter().all(|id| mode(id) == Mode::Monitor);
         found

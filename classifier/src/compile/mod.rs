@@ -36,7 +36,7 @@ mod v4;
 mod word_map;
 
 pub use cost::{RuleCost, Survey, Width};
-pub use editor::{EditError, Editor};
+pub use editor::{Change, EditError, Editor, RebuildError};
 pub use limit::{CompileError, Limits};
 pub(crate) use prefix_map::prefix_map;
 
@@ -69,13 +69,14 @@ pub(crate) fn compile(policy: Arc<Policy>, now: Timestamp, limits: &Limits) -> R
 struct Parts<'p> {
     atoms: Atoms<'p>,
     nesting: Nesting,
-    evaluator: Evaluator<'p>,
+    evaluator: Evaluator,
     items: Interner,
     from: Side,
     to: Side,
     rules: Vec<Sides>,
     builder: LineBuilder<'p>,
     space: SpaceBuilder,
+    v6_runs: Vec<(u128, u32)>,
 }
 
 fn compile_parts<'p>(
@@ -95,8 +96,9 @@ fn compile_parts<'p>(
     let placed = place::place(&atoms, &items, limits)?;
 
     let mut evaluator = Evaluator::new(policy);
-    let members: Vec<Membership> =
-        placed.effects.iter().map(|e| evaluator.evaluate(&atoms, &nesting, e)).collect();
+    let membership =
+        |codes: &Vec<u32>| evaluator.evaluate(&nesting, codes.iter().map(|code| atoms.effect(*code)));
+    let members: Vec<Membership> = placed.effects.iter().map(membership).collect();
     let of_class: Vec<Vec<u32>> = members.iter().map(|m| m.sets.clone()).collect();
 
     let rules = cell::sides(policy, &order, &atoms);
@@ -152,6 +154,7 @@ fn compile_parts<'p>(
         instructions: Instructions::best(),
         v4,
         v6: Arc::new(v6),
+        v6_changes: None,
         place: Arc::new(placed.table),
         softened: Arc::new(members.iter().map(|member| member.softened).collect()),
         any_softened: members.iter().any(|member| member.softened),
@@ -161,7 +164,7 @@ fn compile_parts<'p>(
         cells,
         statistics,
     };
-    Ok((tables, Parts { atoms, nesting, evaluator, items, from, to, rules, builder, space }))
+    Ok((tables, Parts { atoms, nesting, evaluator, items, from, to, rules, builder, space, v6_runs }))
 }
 
 /// What the cells have to do with statistics.

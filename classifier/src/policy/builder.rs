@@ -1,5 +1,6 @@
 //! The one door to a [`Policy`].
 
+use super::list::List;
 use super::model::{
     DefaultAction, EndpointSet, Member, Mode, Policy, Rule, Segment, SegmentId, Selector, TierId,
 };
@@ -67,7 +68,8 @@ impl PolicyBuilder {
     /// A policy with these tiers, in the order of evaluation, and nothing in them.
     #[must_use]
     pub fn new(tiers: Vec<String>, default: DefaultAction, mode: Mode) -> Self {
-        PolicyBuilder { policy: Policy { tiers, segments: Vec::new(), rules: Vec::new(), default, mode } }
+        let (segments, rules, positions) = (List::default(), List::default(), List::default());
+        PolicyBuilder { policy: Policy { tiers: tiers.into(), segments, rules, positions, default, mode } }
     }
 
     /// Adds a segment; its id is the number of segments before it. Ids may be used before they are added.
@@ -121,53 +123,11 @@ impl PolicyBuilder {
     }
 
     fn check_rule(&self, rule: &Rule, errors: &mut Vec<PolicyError>) {
-        let TierId(tier) = rule.tier;
-        if usize::from(tier) >= self.policy.tiers.len() {
-            errors.push(PolicyError::DanglingTier(rule.id.clone()));
-        }
-        for set in [&rule.from, &rule.to] {
-            match set {
-                EndpointSet::Any => {}
-                EndpointSet::OneOf(members) if members.is_empty() => {
-                    errors.push(PolicyError::NoEndpoint(rule.id.clone()));
-                }
-                EndpointSet::OneOf(members) => self.check_members(&rule.id, members, errors),
-            }
-        }
-        if rule.services.is_empty() {
-            errors.push(PolicyError::NoService(rule.id.clone()));
-        }
-        for service in &rule.services {
-            if service.source.first > service.source.last
-                || service.destination.first > service.destination.last
-            {
-                errors.push(PolicyError::InvertedRange(rule.id.clone()));
-            }
-        }
+        self.policy.check_rule(rule, errors);
     }
 
     fn check_members(&self, owner: &str, members: &[Member], errors: &mut Vec<PolicyError>) {
-        for member in members {
-            match member {
-                Member::Segment(SegmentId(id)) => {
-                    if *id as usize >= self.policy.segments.len() {
-                        errors.push(PolicyError::DanglingSegment(owner.to_owned()));
-                    }
-                }
-                Member::Selector(Selector { vlan, macs, addresses }) => {
-                    if vlan.is_none() && macs.is_empty() && addresses.is_empty() {
-                        errors.push(PolicyError::EmptySelector(owner.to_owned()));
-                    }
-                    let inverted = addresses.iter().any(|range| match range {
-                        IpRange::V4(lo, hi) => lo > hi,
-                        IpRange::V6(lo, hi) => lo > hi,
-                    });
-                    if inverted {
-                        errors.push(PolicyError::InvertedRange(owner.to_owned()));
-                    }
-                }
-            }
-        }
+        self.policy.check_members(owner, members, errors);
     }
 
     /// Depth-first search with three colours: an edge to a segment in progress closes a cycle.
@@ -198,6 +158,59 @@ impl PolicyBuilder {
                     errors.push(PolicyError::SegmentCycle(names));
                 } else if !done[next] {
                     path.push((next, edges(next).collect()));
+                }
+            }
+        }
+    }
+}
+
+impl Policy {
+    /// What is wrong with a rule, its name aside.
+    pub(crate) fn check_rule(&self, rule: &Rule, errors: &mut Vec<PolicyError>) {
+        let TierId(tier) = rule.tier;
+        if usize::from(tier) >= self.tiers.len() {
+            errors.push(PolicyError::DanglingTier(rule.id.clone()));
+        }
+        for set in [&rule.from, &rule.to] {
+            match set {
+                EndpointSet::Any => {}
+                EndpointSet::OneOf(members) if members.is_empty() => {
+                    errors.push(PolicyError::NoEndpoint(rule.id.clone()));
+                }
+                EndpointSet::OneOf(members) => self.check_members(&rule.id, members, errors),
+            }
+        }
+        if rule.services.is_empty() {
+            errors.push(PolicyError::NoService(rule.id.clone()));
+        }
+        for service in &rule.services {
+            if service.source.first > service.source.last
+                || service.destination.first > service.destination.last
+            {
+                errors.push(PolicyError::InvertedRange(rule.id.clone()));
+            }
+        }
+    }
+
+    pub(crate) fn check_members(&self, owner: &str, members: &[Member], errors: &mut Vec<PolicyError>) {
+        for member in members {
+            match member {
+                Member::Segment(SegmentId(id)) => {
+                    if *id as usize >= self.segments.len() {
+                        errors.push(PolicyError::DanglingSegment(owner.to_owned()));
+                    }
+                }
+                Member::Selector(Selector { vlan, macs, addresses }) => {
+                    if vlan.is_none() && macs.is_empty() && addresses.is_empty() {
+                        errors.push(PolicyError::EmptySelector(owner.to_owned()));
+                    }
+                    let inverted = addresses.iter().any(|range| match range {
+                        IpRange::V4(lo, hi) => lo > hi,
+                        IpRange::V6(lo, hi) => lo > hi,
+                    });
+                    if inverted {
+                        errors.push(PolicyError::InvertedRange(owner.to_owned()));
+                    }
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! The parts of a policy.
 
+use super::list::List;
+use super::position::Position;
 use crate::addr::{IpRange, Mac, VlanKey};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Index of a segment in [`Policy::segments`].
@@ -201,12 +204,16 @@ pub struct Rule {
     pub description: Option<String>,
 }
 
-/// A valid policy. Only [`super::PolicyBuilder`] makes one.
+/// A valid policy. Only [`super::PolicyBuilder`] makes one, and [`crate::compile::Editor`] changes one.
+///
+/// A copy shares all that it has in common with the first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
-    pub(super) tiers: Vec<String>,
-    pub(super) segments: Vec<Segment>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) tiers: Arc<Vec<String>>,
+    pub(super) segments: List<Segment>,
+    pub(super) rules: List<Rule>,
+    /// Where each rule stands that was put between the others later; these are the last of `rules`.
+    pub(super) positions: List<Position>,
     pub(super) default: DefaultAction,
     pub(super) mode: Mode,
 }
@@ -220,13 +227,14 @@ impl Policy {
 
     /// The segments, in the order of the files.
     #[must_use]
-    pub fn segments(&self) -> &[Segment] {
+    pub fn segments(&self) -> &List<Segment> {
         &self.segments
     }
 
-    /// The rules, in the order of the files (not of evaluation: the tier comes first there).
+    /// The rules by [`RuleId`]: in the order of the files (not of evaluation: the tier comes first there), then those
+    /// that an [`crate::compile::Editor`] has added. One that it took out keeps its index, and has expired.
     #[must_use]
-    pub fn rules(&self) -> &[Rule] {
+    pub fn rules(&self) -> &List<Rule> {
         &self.rules
     }
 
@@ -236,13 +244,13 @@ impl Policy {
         &self.rules[id.0 as usize]
     }
 
-    /// The segments, for one who tries a change out on a copy and keeps it valid.
-    pub(crate) fn segments_mut(&mut self) -> &mut Vec<Segment> {
+    /// The segments, for one who changes a copy and keeps it valid.
+    pub(crate) fn segments_mut(&mut self) -> &mut List<Segment> {
         &mut self.segments
     }
 
-    /// The rules, for one who tries a change out on a copy and keeps it valid.
-    pub(crate) fn rules_mut(&mut self) -> &mut Vec<Rule> {
+    /// The rules, for one who changes a copy and keeps it valid.
+    pub(crate) fn rules_mut(&mut self) -> &mut List<Rule> {
         &mut self.rules
     }
 

@@ -62,6 +62,8 @@ pub struct Tables {
     pub(crate) instructions: Instructions,
     pub(crate) v4: Space,
     pub(crate) v6: Arc<SpaceV6>,
+    /// What changed since `v6` was built: [`SpaceV6::UNCHANGED`] where it still holds.
+    pub(crate) v6_changes: Option<Arc<SpaceV6>>,
     pub(crate) place: Arc<PlaceTable>,
     /// Whether each class is softened as a destination.
     pub(crate) softened: Arc<Vec<bool>>,
@@ -109,8 +111,7 @@ impl Tables {
         compile::compile(policy, now, limits)
     }
 
-    /// The policy that was compiled. Changes that an [`Editor`](crate::compile::Editor) has made since are in
-    /// the answers, and not in here.
+    /// The policy that the tables answer for, with the changes that an [`Editor`](crate::compile::Editor) made.
     #[must_use]
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
@@ -140,7 +141,7 @@ impl Tables {
     #[must_use]
     #[inline]
     pub fn source_class_v6(&self, vlan: VlanKey, mac: Mac, address: u128) -> ClassId {
-        self.refine(self.v6.get(address), Some(vlan), Some(mac))
+        self.refine(self.state_v6(address), Some(vlan), Some(mac))
     }
 
     /// The class of a destination; on a routed path it has no MAC.
@@ -161,7 +162,7 @@ impl Tables {
     #[must_use]
     #[inline]
     pub fn destination_class_v6(&self, vlan: VlanKey, mac: Option<Mac>, address: u128) -> ClassId {
-        self.refine(self.v6.get(address), Some(vlan), mac)
+        self.refine(self.state_v6(address), Some(vlan), mac)
     }
 
     /// The class of an endpoint, which may lack its VLAN or MAC.
@@ -174,9 +175,17 @@ impl Tables {
     fn class(&self, vlan: Option<VlanKey>, mac: Option<Mac>, address: IpAddr) -> ClassId {
         let state = match address {
             IpAddr::V4(a) => self.v4.get(a.into()),
-            IpAddr::V6(a) => self.v6.get(a.into()),
+            IpAddr::V6(a) => self.state_v6(a.into()),
         };
         self.refine(state, vlan, mac)
+    }
+
+    /// The state of an IPv6 address.
+    fn state_v6(&self, address: u128) -> u32 {
+        match self.v6_changes.as_ref().map(|changes| changes.get(address)) {
+            None | Some(SpaceV6::UNCHANGED) => self.v6.get(address),
+            Some(changed) => changed,
+        }
     }
 
     #[inline]

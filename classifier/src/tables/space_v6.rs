@@ -36,6 +36,9 @@ impl SpaceV6 {
     /// The bit of an entry that leads to a split.
     pub(crate) const SPLIT: u32 = 1 << 31;
 
+    /// Among changes: the state is that of the table before them.
+    pub(crate) const UNCHANGED: u32 = Self::SPLIT - 1;
+
     /// The nodes of a level, and the last index of what is below.
     #[inline(always)]
     pub(crate) fn level(&self, level: usize) -> (&[Node], u32) {

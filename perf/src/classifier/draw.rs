@@ -65,7 +65,7 @@ impl<'p> Draw<'p> {
                 }
             }
             loop {
-                let rule = random.pick(self.policy.rules());
+                let rule = &self.policy.rules()[random.below(self.policy.rules().len() as u32) as usize];
                 if let Some(header) = self.inside(&mut random, rule, Family::V4) {
                     return v4(&header);
                 }
@@ -105,7 +105,7 @@ impl<'p> Draw<'p> {
                 }
             }
         }
-        let port = random.pick(self.policy.rules()).services[0];
+        let port = self.policy.rules()[random.below(self.policy.rules().len() as u32) as usize].services[0];
         let source = self.anywhere(random, family);
         between(source, self.anywhere(random, family), service(random, port, family))
     }

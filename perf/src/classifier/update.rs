@@ -1,7 +1,8 @@
 //! How long a change of a policy takes that is in use, and what it costs the look-ups beside it.
 //!
 //! A change is prepared by an [`Editor`] and published as the engine does it: one swap of an `Arc`. Members are hosts
-//! that segments gain and lose again, rules are suspended and put in again, so that the policy is at last what it was.
+//! that segments gain and lose again. Rules are new ones, each between two others and from a segment to another that is
+//! drawn by itself; they are taken out again, so that the policy answers at last as it did.
 
 use super::NOW;
 use super::header::Headers;
@@ -12,7 +13,7 @@ use crate::random::Random;
 use arc_swap::ArcSwap;
 use classifier::addr::IpRange;
 use classifier::compile::{EditError, Editor, Limits};
-use classifier::policy::{Member, Policy, RuleId, SegmentId};
+use classifier::policy::{Member, Place, Policy, Rule, RuleId, SegmentId};
 use classifier::tables::Tables;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ const ROUNDS: u32 = 5;
 pub(crate) struct Updates {
     /// A host added to a segment or taken out, prepared and published: the median in microseconds.
     pub(crate) member_us: Option<f64>,
-    /// A rule suspended or put in again, prepared and published: the median in microseconds.
+    /// A new rule put in or taken out again, prepared and published: the median in microseconds.
     pub(crate) rule_us: Option<f64>,
     /// Look-ups by second that the thread had the core, beside changes, as a part of those without.
     pub(crate) beside_share: Option<f64>,
@@ -49,37 +50,42 @@ pub(crate) struct Beside<'a> {
 }
 
 /// One change; its opposite undoes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 enum Change {
     Add(SegmentId, IpRange),
     Remove(SegmentId, IpRange),
-    Suspend(RuleId),
-    Resume(RuleId),
+    /// The new rule of that number, and where it goes.
+    Put(usize, Box<Rule>, Place),
+    Take(usize, Box<Rule>, Place),
 }
 
 impl Change {
-    fn make(self, editor: &mut Editor<'_>) -> Result<(), EditError> {
+    /// Makes the change. `numbers` are those that new rules were given.
+    fn make(&self, editor: &mut Editor, numbers: &mut [RuleId]) -> Result<(), EditError> {
         match self {
-            Change::Add(segment, range) => editor.add_member(segment, range),
-            Change::Remove(segment, range) => editor.remove_member(segment, range),
-            Change::Suspend(rule) => editor.suspend_rule(rule),
-            Change::Resume(rule) => editor.resume_rule(rule),
+            Change::Add(segment, range) => editor.add_member(*segment, *range),
+            Change::Remove(segment, range) => editor.remove_member(*segment, *range),
+            Change::Put(at, rule, place) => {
+                numbers[*at] = editor.add_rule((**rule).clone(), *place)?;
+                Ok(())
+            }
+            Change::Take(at, ..) => editor.remove_rule(numbers[*at]),
         }
     }
 
-    fn opposite(self) -> Change {
-        match self {
+    fn opposite(&self) -> Change {
+        match self.clone() {
             Change::Add(segment, range) => Change::Remove(segment, range),
             Change::Remove(segment, range) => Change::Add(segment, range),
-            Change::Suspend(rule) => Change::Resume(rule),
-            Change::Resume(rule) => Change::Suspend(rule),
+            Change::Put(at, rule, place) => Change::Take(at, rule, place),
+            Change::Take(at, rule, place) => Change::Put(at, rule, place),
         }
     }
 }
 
 /// There, and back in the order in which they came.
 fn there_and_back(changes: Vec<Change>) -> Vec<Change> {
-    let back: Vec<Change> = changes.iter().map(|change| change.opposite()).collect();
+    let back: Vec<Change> = changes.iter().map(Change::opposite).collect();
     changes.into_iter().chain(back).collect()
 }
 
@@ -107,21 +113,34 @@ fn members(policy: &Policy, random: &mut Random) -> Vec<Change> {
     (0..CHANGES / 2).map(host).collect()
 }
 
+/// New rules: source, destination and services of three rules drawn by themselves, before a fourth.
 fn rules(policy: &Policy, random: &mut Random) -> Vec<Change> {
-    let mut numbers: Vec<u32> = (0..CHANGES / 2).map(|_| random.below(policy.rules().len() as u32)).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    random.shuffle(&mut numbers);
-    numbers.into_iter().map(|rule| Change::Suspend(RuleId(rule))).collect()
+    let count = policy.rules().len() as u32;
+    if count == 0 {
+        return Vec::new();
+    }
+    let rule = |at| {
+        let [from, to, services, before] = [(); 4].map(|()| RuleId(random.below(count)));
+        let rule = Rule {
+            id: format!("new-{at}"),
+            tier: policy.rule(before).tier,
+            to: policy.rule(to).to.clone(),
+            services: policy.rule(services).services.clone(),
+            ..policy.rule(from).clone()
+        };
+        Change::Put(at, Box::new(rule), Place::Before(before))
+    };
+    (0..CHANGES / 2).map(rule).collect()
 }
 
 /// Makes all changes and publishes each; the median, `None` where one of them can't be made in place.
-fn timed(changes: &[Change], editor: &mut Editor<'_>, shared: &ArcSwap<Tables>) -> Option<f64> {
+fn timed(changes: &[Change], editor: &mut Editor, shared: &ArcSwap<Tables>) -> Option<f64> {
     let mut times = Vec::with_capacity(changes.len());
+    let mut numbers = vec![RuleId(0); CHANGES];
     for change in changes {
         let start = Instant::now();
-        change.make(editor).ok()?;
-        shared.store(Arc::new(editor.tables()));
+        change.make(editor, &mut numbers).ok()?;
+        shared.store(editor.generation());
         times.push(start.elapsed().as_secs_f64() * 1e6);
     }
     (!times.is_empty()).then(|| median(&times))
@@ -142,8 +161,8 @@ pub(crate) fn updates(
     let members = members(policy, &mut random);
     let rules = rules(policy, &mut random);
     let mut editor = Editor::new(policy, NOW, &Limits::default()).map_err(|error| error.to_string())?;
-    let before = editor.tables();
-    let shared = ArcSwap::from_pointee(before.clone());
+    let before = editor.generation();
+    let shared = ArcSwap::new(Arc::clone(&before));
     let member_us = timed(&there_and_back(members.clone()), &mut editor, &shared);
     let rule_us = timed(&there_and_back(rules.clone()), &mut editor, &shared);
     let mut updates = Updates { member_us, rule_us, ..Updates::default() };
@@ -171,7 +190,7 @@ pub(crate) fn updates(
 /// Runs alone and beside changes in turn: the part of the first that the second comes to, and changes a second.
 fn look_up_beside(
     changes: &[Change],
-    editor: &mut Editor<'_>,
+    editor: &mut Editor,
     shared: &ArcSwap<Tables>,
     beside: &Beside<'_>,
 ) -> (Option<f64>, Option<f64>) {
@@ -185,6 +204,7 @@ fn look_up_beside(
             elsewhere(beside.core);
             let mut next = Instant::now();
             let mut turn = changes.iter().cycle();
+            let mut numbers = vec![RuleId(0); CHANGES];
             let mut left = 0;
             loop {
                 // A turn that has begun is ended, so that all changes are undone at last.
@@ -198,11 +218,11 @@ fn look_up_beside(
                 }
                 let change = turn.next().expect("a cycle has no end");
                 left = if left == 0 { changes.len() - 1 } else { left - 1 };
-                if change.make(editor).is_err() {
+                if change.make(editor, &mut numbers).is_err() {
                     has_failed.store(true, Ordering::Release);
                     return;
                 }
-                shared.store(Arc::new(editor.tables()));
+                shared.store(editor.generation());
                 made.fetch_add(1, Ordering::Relaxed);
                 next += Duration::from_secs(1) / PER_SECOND;
                 std::thread::sleep(next.saturating_duration_since(Instant::now()));

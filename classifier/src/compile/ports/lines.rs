@@ -99,6 +99,30 @@ impl<'p> LinePlan<'p> {
         LinePlan { policy, protocols, representatives }
     }
 
+    /// Classes of protocols and a protocol of each, with one more that no rule has named so far; `None` where there
+    /// is no room for it.
+    pub(in crate::compile) fn with_protocol(
+        protocols: &[u8; 256],
+        representatives: &[u8],
+        protocol: u8,
+    ) -> Option<(Box<[u8; 256]>, Vec<u8>)> {
+        let (mut protocols, mut representatives) = (Box::new(*protocols), representatives.to_vec());
+        protocols[usize::from(protocol)] = representatives.len() as u8;
+        representatives[0] = (0..=u8::MAX).find(|p| protocols[usize::from(*p)] == 0)?;
+        representatives.push(protocol);
+        (representatives.len() <= CLASSES).then_some((protocols, representatives))
+    }
+
+    /// The same protocols, for another policy.
+    pub(in crate::compile) fn of(policy: &'p Policy, protocols: &[u8; 256], representatives: &[u8]) -> Self {
+        LinePlan { policy, protocols: Box::new(*protocols), representatives: representatives.to_vec() }
+    }
+
+    /// A protocol of each class.
+    pub(in crate::compile) fn representatives(&self) -> &[u8] {
+        &self.representatives
+    }
+
     /// Whether there are protocols that a line has no room for.
     pub(in crate::compile) fn is_crowded(&self) -> bool {
         self.protocols.contains(&BEYOND)
@@ -201,6 +225,10 @@ impl<'p> LinePlan<'p> {
                 filled = filled.max(at + 1);
                 behind = at + 1;
             }
+        }
+        // Classes that no protocol has yet fare as those protocols do that no rule names.
+        for class in self.representatives.len()..CLASSES {
+            shape.masks[class] = shape.masks[0];
         }
         Some((shape, outcomes))
     }

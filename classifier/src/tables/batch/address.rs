@@ -99,5 +99,23 @@ impl Addressed for u128 {
             let address = if side == 0 { queries[at].source } else { queries[at].destination };
             states[side][at] = space.state(states[side][at], address);
         }
+        if let Some(changes) = &tables.v6_changes {
+            v6_changes(changes, queries, states);
+        }
+    }
+}
+
+/// Puts the states in that have changed since the table was built.
+#[cold]
+fn v6_changes(changes: &SpaceV6, queries: &[Query<u128>; STAGE], states: &mut [[u32; STAGE]; 2]) {
+    let [sources, destinations] = states;
+    for (at, query) in queries.iter().enumerate() {
+        for (state, address) in [(&mut sources[at], query.source), (&mut destinations[at], query.destination)]
+        {
+            let changed = changes.get(address);
+            if changed != SpaceV6::UNCHANGED {
+                *state = changed;
+            }
+        }
     }
 }

@@ -20,7 +20,8 @@ fn fault(line: &str) -> Fault {
 #[test]
 fn a_rule_has_its_prefixes_ports_and_protocol() {
     let policy = policy(TWO).expect("two rules");
-    let [first, second] = policy.rules() else { panic!("two rules, not {}", policy.rules().len()) };
+    assert_eq!(policy.rules().len(), 2);
+    let (first, second) = (&policy.rules()[0], &policy.rules()[1]);
     let one = |range| {
         let selector = Selector { addresses: vec![range], ..Selector::default() };
         EndpointSet::OneOf(vec![Member::Selector(selector)])
