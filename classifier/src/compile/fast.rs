@@ -53,7 +53,9 @@ pub(super) fn fast(
     if rows.len() * columns.len() > limits.matrix {
         return layered(policy, raw, classes, builder, limits);
     }
-    let plan = if is_full { RowPlan::new(policy, builder, true, limits.rows) } else { None };
+    // Where there is no rule yet, lines are as small, and take any rule that is put in later.
+    let has_rules = !builder.ranked().is_empty();
+    let plan = if is_full && has_rules { RowPlan::new(policy, builder, true, limits.rows) } else { None };
     // Full cells of wide policies are many. Where they are too many for direct rows, layers are tried before they
     // are all made.
     let most = plan.as_ref().map_or(usize::MAX, RowPlan::most_direct);
@@ -139,6 +141,9 @@ fn layered(
     builder: &mut LineBuilder<'_>,
     limits: &Limits,
 ) -> Result<Option<Fast>, CompileError> {
+    if builder.ranked().is_empty() {
+        return Ok(None);
+    }
     let Some(plan) = RowPlan::new(policy, builder, false, limits.rows) else { return Ok(None) };
     let (from, to) = (raw.from, raw.to);
     let mut combined = Combined::new(raw);
