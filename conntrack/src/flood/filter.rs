@@ -27,7 +27,7 @@ const LARGEST: usize = 8 << 20;
 /// Bytes per flow of the table, where that is less.
 const BYTES_PER_FLOW: usize = 32;
 /// Bytes of a filter, at least.
-const SMALLEST: usize = 64 << 10;
+const SMALLEST: usize = 512 << 10;
 /// Parts of a line.
 const PARTS: u64 = 3;
 

@@ -10,15 +10,15 @@ use conntrack::{Epoch, FlowId, Packet, Relation, RuleKey, State, Terms, Tracked,
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-pub const SYN: u8 = 0x02;
-pub const SYN_ACK: u8 = 0x12;
-pub const ACK: u8 = 0x10;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const SYN_ACK: u8 = 0x12;
+pub(crate) const ACK: u8 = 0x10;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn below(&mut self, limit: u32) -> u32 {
+    pub(crate) fn below(&mut self, limit: u32) -> u32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,26 +29,26 @@ impl Random {
 
 /// A flow, and how the gateway meets it.
 #[derive(Clone, Copy, Debug)]
-pub struct Tuple {
-    pub source: u32,
-    pub destination: u32,
-    pub port: u16,
+pub(crate) struct Tuple {
+    pub(crate) source: u32,
+    pub(crate) destination: u32,
+    pub(crate) port: u16,
     /// The VLAN that the opener is on.
-    pub vid: u16,
+    pub(crate) vid: u16,
     /// The rule that lets it in.
-    pub rule: u32,
-    pub is_udp: bool,
-    pub is_v6: bool,
+    pub(crate) rule: u32,
+    pub(crate) is_udp: bool,
+    pub(crate) is_v6: bool,
 }
 
 impl Tuple {
     /// A connection from `source` to `destination`, from source port `port`.
-    pub fn tcp(source: u32, destination: u32, port: u16) -> Tuple {
+    pub(crate) fn tcp(source: u32, destination: u32, port: u16) -> Tuple {
         Tuple { source, destination, port, vid: 1, rule: 0, is_udp: false, is_v6: false }
     }
 
     /// The same of datagrams.
-    pub fn udp(source: u32, destination: u32, port: u16) -> Tuple {
+    pub(crate) fn udp(source: u32, destination: u32, port: u16) -> Tuple {
         Tuple { is_udp: true, ..Tuple::tcp(source, destination, port) }
     }
 
@@ -70,39 +70,39 @@ impl Tuple {
 
 /// What came of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
+pub(crate) enum Fate {
     Dropped(DropReason),
     Forward,
     Reply,
     New,
 }
 
-pub struct Bench {
-    pub tracker: Tracker,
+pub(crate) struct Bench {
+    pub(crate) tracker: Tracker,
     now: Tick,
 }
 
 impl Bench {
-    pub fn new(config: &Config) -> Bench {
+    pub(crate) fn new(config: &Config) -> Bench {
         let mut tracker = Tracker::new(config, *b"0123456789abcdef");
         tracker.reserve_rules(4);
         Bench { tracker, now: Tick(1_000_000_000_000) }
     }
 
-    pub fn wait(&mut self, millis: u64) {
+    pub(crate) fn wait(&mut self, millis: u64) {
         self.now = self.now + Duration::from_millis(millis);
         self.tracker.advance(self.now);
     }
 
     /// A packet of the opener: a segment with these flags, or a datagram. The first sequence numbers are 1,000 and
     /// 5,000, and no data is sent.
-    pub fn opener(&mut self, tuple: Tuple, flags: u8) -> Fate {
+    pub(crate) fn opener(&mut self, tuple: Tuple, flags: u8) -> Fate {
         let (from, to) = tuple.ends();
         self.deliver(tuple, from, to, flags, (1_000 + u32::from(flags != SYN), 5_001))
     }
 
     /// A packet of the responder.
-    pub fn responder(&mut self, tuple: Tuple, flags: u8) -> Fate {
+    pub(crate) fn responder(&mut self, tuple: Tuple, flags: u8) -> Fate {
         let (from, to) = tuple.ends();
         self.deliver(tuple, to, from, flags, (5_000 + u32::from(flags != SYN_ACK), 1_001))
     }
@@ -150,7 +150,7 @@ impl Bench {
     }
 
     /// A handshake.
-    pub fn establish(&mut self, tuple: Tuple) {
+    pub(crate) fn establish(&mut self, tuple: Tuple) {
         assert_eq!(self.opener(tuple, SYN), Fate::New);
         assert_eq!(self.responder(tuple, SYN_ACK), Fate::Reply);
         assert_eq!(self.opener(tuple, ACK), Fate::Forward);
@@ -162,11 +162,11 @@ impl Bench {
         self.tracker.flows().find(|id| self.tracker.flow(*id).key == key)
     }
 
-    pub fn state(&self, tuple: Tuple) -> Option<State> {
+    pub(crate) fn state(&self, tuple: Tuple) -> Option<State> {
         self.id(tuple).map(|id| self.tracker.flow(id).state)
     }
 
-    pub fn expires_in(&self, tuple: Tuple) -> Option<Duration> {
+    pub(crate) fn expires_in(&self, tuple: Tuple) -> Option<Duration> {
         self.id(tuple).map(|id| self.tracker.flow(id).expires_in)
     }
 }
