@@ -4,12 +4,15 @@
 //! measured in `classifier`. A result means something only with its command, its machine and its date: `--json`
 //! prints the first two.
 
+mod attack;
 mod classifier;
 mod cycles;
 mod engine;
+mod hash_attack;
 mod random;
 mod report;
 mod share;
+mod table;
 mod workload;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,6 +34,10 @@ enum Command {
     Engine(EngineArguments),
     /// Headers from memory through the compiled policy, on one core
     Classifier(crate::classifier::ClassifierArguments),
+    /// The flow table alone: memory, insertion and look-up as it fills
+    Table(crate::table::TableArguments),
+    /// Flows whose hashes collide under one secret, against a table with that secret and one with another
+    HashAttack(crate::hash_attack::HashAttackArguments),
 }
 
 /// A transport protocol.
@@ -93,6 +100,8 @@ pub(crate) struct EngineArguments {
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) attack: attack::AttackArguments,
 }
 
 fn main() -> ExitCode {
@@ -101,6 +110,8 @@ fn main() -> ExitCode {
         Command::Classifier(arguments) => {
             crate::classifier::classifier(&arguments).map_err(|text| text.to_string().into())
         }
+        Command::Table(arguments) => Ok(table::table(&arguments)),
+        Command::HashAttack(arguments) => Ok(hash_attack::hash_attack(&arguments)),
     };
     match report.map(|text| writeln!(io::stdout(), "{text}")) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -120,6 +131,10 @@ fn engine(arguments: &mut EngineArguments) -> Result<String, Box<dyn Error>> {
         && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
     {
         return Err(format!("can't run on core {core}").into());
+    }
+    if let Some(kind) = arguments.attack.attack {
+        let report = attack::attack(arguments, kind)?;
+        return Ok(if arguments.json { report.json() } else { report.to_string() });
     }
     let report = engine::engine(&workload::Workload::new(arguments), arguments)?;
     Ok(if arguments.json { report.json() } else { report.to_string() })

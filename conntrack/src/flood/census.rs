@@ -48,12 +48,7 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// The groups of a flow.
-    pub(crate) fn of<A: Address>(
-        key: &Key<A>,
-        opener: End,
-        vlan: VlanKey,
-        rule: Option<RuleKey>,
-    ) -> Groups {
+    pub(crate) fn of<A: Address>(key: &Key<A>, opener: End, vlan: VlanKey, rule: Option<RuleKey>) -> Groups {
         let (source, destination) = match opener {
             End::First => (key.first, key.second),
             End::Second => (key.second, key.first),
@@ -195,8 +190,7 @@ mod tests {
     use std::collections::HashMap;
 
     fn groups(source: u32, destination: u32, vid: u16) -> Groups {
-        let (key, opener) =
-            Key::of_ports(Domain::ROUTED, protocol::TCP, (source, 40_000), (destination, 80));
+        let (key, opener) = Key::of_ports(Domain::ROUTED, protocol::TCP, (source, 40_000), (destination, 80));
         Groups::of(&key, opener, VlanKey::new(PortId(0), vid), Some(RuleKey(7)))
     }
 

@@ -44,12 +44,6 @@ impl Shares {
             Ok(share) if is_large => share,
             Ok(_) | Err(_) => u32::MAX,
         };
-        Shares {
-            pool,
-            source: part(16),
-            destination: part(4),
-            pair: part(2),
-            is_large,
-        }
+        Shares { pool, source: part(16), destination: part(4), pair: part(2), is_large }
     }
 }

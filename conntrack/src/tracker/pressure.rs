@@ -82,7 +82,13 @@ impl Tracker {
     }
 
     /// Ends a half-open flow of a group that is at its share.
-    fn replace_one(&mut self, now: Tick, groups: &Groups, share: Share, is_v6: bool) -> Result<(), DropReason> {
+    fn replace_one(
+        &mut self,
+        now: Tick,
+        groups: &Groups,
+        share: Share,
+        is_v6: bool,
+    ) -> Result<(), DropReason> {
         let moment = Moment::of(now);
         let is_one = |other: &Groups| groups.share(other, share);
         let Tracker { v4, v6, dice, .. } = self;
