@@ -16,11 +16,8 @@
 //!
 //! The filter never forgets an opening in time. Where it is too full it takes strangers for known ones (a few in a
 //! hundred at two million openings a second, a third at five), and these are left to the eviction of half-open flows.
-//!
-//! Its one use of `unsafe` says that an empty line is all zeroes.
-#![allow(unsafe_code)]
 
-use crate::memory::{Zeroed, prefetch, zeroed_slice};
+use crate::memory::prefetch;
 
 /// Bytes of a filter, at most: what a second of three million openings needs.
 const LARGEST: usize = 8 << 20;
@@ -31,43 +28,42 @@ const SMALLEST: usize = 512 << 10;
 /// Parts of a line.
 const PARTS: u64 = 3;
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line {
-    parts: [[u64; 2]; PARTS as usize],
-    second: u64,
-}
-
-const _: () = assert!(size_of::<Line>() == 64);
-
-// SAFETY: arrays of integers.
-unsafe impl Zeroed for Line {}
+/// Words of a line: two for each part, and the second of the newest.
+const LINE: usize = 8;
+const SECOND: usize = 6;
 
 /// Openings of the last seconds.
 pub(super) struct Filter {
-    lines: Box<[Line]>,
+    /// Zeroes that the kernel hands out when they are first written: lines, and what aligns them before and after.
+    words: Vec<u64>,
+    /// Where the first line begins, so that each is a line of the cache.
+    first: usize,
+    lines: usize,
 }
 
 impl Filter {
     /// A filter for a table of `capacity` flows.
     pub(super) fn new(capacity: usize) -> Filter {
         let bytes = (capacity.saturating_mul(BYTES_PER_FLOW)).clamp(SMALLEST, LARGEST);
-        Filter { lines: zeroed_slice(bytes / size_of::<Line>()) }
+        let lines = bytes / (LINE * size_of::<u64>());
+        let words = vec![0; (lines + 1) * LINE];
+        let first = words.as_ptr().align_offset(LINE * size_of::<u64>()).min(LINE);
+        Filter { words, first, lines }
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.lines)
+        size_of_val(&*self.words)
     }
 
     fn place(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.lines.len() as u64) >> 32) as usize
+        self.first + ((((hash >> 32) * self.lines as u64) >> 32) as usize) * LINE
     }
 
     /// Asks the CPU for the line of a hash.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
-        prefetch(&self.lines[self.place(hash)]);
+        prefetch(&self.words[self.place(hash)]);
     }
 
     /// Remembers an opening, and says whether it came in the last second or the one before. `second` never goes
@@ -75,26 +71,20 @@ impl Filter {
     #[inline]
     pub(super) fn remember(&mut self, hash: u64, second: u64) -> bool {
         let place = self.place(hash);
-        let line = &mut self.lines[place];
-        for stale in line.second + 1..=second.min(line.second + PARTS) {
-            line.parts[(stale % PARTS) as usize] = [0; 2];
+        let line = &mut self.words[place..place + LINE];
+        let part = |second: u64| (second % PARTS) as usize * 2;
+        // The parts of the seconds since the line was touched hold what is older than that.
+        for stale in line[SECOND] + 1..=second.min(line[SECOND] + PARTS) {
+            line[part(stale)..part(stale) + 2].fill(0);
         }
-        if second > line.second + PARTS {
-            line.parts = [[0; 2]; PARTS as usize];
-        }
-        line.second = second;
-        let bit = |shift: u32| 1u128 << (hash >> shift & 127);
-        let bits = bit(0) | bit(7);
-        let bits = [bits as u64, (bits >> 64) as u64];
-        let has = |part: u64| {
-            let [low, high] = line.parts[(part % PARTS) as usize];
-            (low & bits[0]) == bits[0] && (high & bits[1]) == bits[1]
-        };
+        line[SECOND] = second;
+        let bits = 1u128 << (hash & 127) | 1u128 << (hash >> 7 & 127);
+        let (low, high) = (bits as u64, (bits >> 64) as u64);
+        let has = |second: u64| line[part(second)] & low == low && line[part(second) + 1] & high == high;
         // Of three parts these are the two that are not the current one's.
         let is_known = has(second + 1) || has(second + 2);
-        let part = &mut line.parts[(second % PARTS) as usize];
-        part[0] |= bits[0];
-        part[1] |= bits[1];
+        line[part(second)] |= low;
+        line[part(second) + 1] |= high;
         is_known
     }
 }
@@ -129,7 +119,7 @@ mod tests {
     fn under_load_none_that_comes_again_is_forgotten_and_few_strangers_are_taken_for_known() {
         let mut filter = Filter::new(1);
         // As many per line as three million a second are in the largest.
-        let load = (SMALLEST / size_of::<Line>() * 23) as u64;
+        let load = (SMALLEST / LINE / size_of::<u64>() * 23) as u64;
         let mut strangers = 0;
         for second in 0..6 {
             for n in 0..load {

@@ -22,6 +22,7 @@ mod report;
 
 use crate::EngineArguments;
 use crate::random::Random;
+use crate::share;
 use crate::workload::Workload;
 use clap::{Args, ValueEnum};
 use classifier::addr::PortId;
@@ -188,6 +189,7 @@ pub(crate) fn attack(arguments: &EngineArguments, kind: Attack) -> Result<Report
     established.open(&mut bench);
     let before = bench.engine.counters().clone();
     bench.busy = Duration::ZERO;
+    let (start, ran) = (Instant::now(), share::now());
 
     let mut clients = Clients::new(newcomers, rate, bench.now, arguments.seed);
     let mut flood = Flood::new(kind, &workload.flows, settled, Random::new(arguments.seed ^ 0x00a7_7ac4));
@@ -221,6 +223,8 @@ pub(crate) fn attack(arguments: &EngineArguments, kind: Attack) -> Result<Report
         bench.now = bench.now + Duration::from_nanos((f64::from(attacks) * 1_000.0 / mpps) as u64);
     }
     let busy = bench.busy;
+    let elapsed = start.elapsed().as_secs_f64();
+    let share_of_core = share::now().zip(ran).map(|(after, before)| (after - before).as_secs_f64() / elapsed);
     let counters = bench.engine.counters().clone();
     let lost = established.lost(&mut bench);
     Ok(Report::new(report::Findings {
@@ -234,6 +238,7 @@ pub(crate) fn attack(arguments: &EngineArguments, kind: Attack) -> Result<Report
         lost,
         clients: &clients,
         busy,
+        share_of_core,
         before: &before,
         after: &counters,
         tracker: bench.engine.tracker(),

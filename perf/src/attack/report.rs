@@ -27,6 +27,7 @@ pub(super) struct Findings<'a> {
     pub(super) lost: u64,
     pub(super) clients: &'a Clients<'a>,
     pub(super) busy: Duration,
+    pub(super) share_of_core: Option<f64>,
     pub(super) before: &'a Counters,
     pub(super) after: &'a Counters,
     pub(super) tracker: &'a Tracker,
@@ -60,6 +61,9 @@ pub(crate) struct Report {
     /// Millions of packets a second that the engine took, by the wall clock, all frames together.
     engine_mpps: f64,
     ns_per_packet: f64,
+    /// The part of the time in which the kernel let it run, and an estimate of what a core of its own would do.
+    share_of_core: Option<f64>,
+    mpps_on_core: Option<f64>,
     /// Flows that the table may hold, and what it did to hold its own.
     max_flows: usize,
     peak_flows: u64,
@@ -97,6 +101,8 @@ impl Report {
             through_at_once: share(clients.through_within(Duration::from_millis(500))),
             median_ms: clients.median().map(|time| time.as_secs_f64() * 1e3),
             engine_mpps: frames / busy.as_secs_f64() / 1e6,
+            share_of_core: found.share_of_core,
+            mpps_on_core: found.share_of_core.map(|share| frames / busy.as_secs_f64() / 1e6 / share),
             ns_per_packet: busy.as_secs_f64() * 1e9 / frames,
             max_flows: tracker.capacity(),
             peak_flows: statistics.peak,
@@ -141,8 +147,13 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  the engine took {:.3} Mpps, {:.1} ns a packet; {} of {} frames of the attack were forwarded",
-            self.engine_mpps, self.ns_per_packet, self.attack_forwarded, self.attack_frames
+            "  the engine took {:.3} Mpps, {:.1} ns a packet ({:.3} Mpps on a core of its own); {} of {} frames of the \
+             attack were forwarded",
+            self.engine_mpps,
+            self.ns_per_packet,
+            self.mpps_on_core.unwrap_or(f64::NAN),
+            self.attack_forwarded,
+            self.attack_frames
         )?;
         writeln!(
             f,
