@@ -244,3 +244,6 @@ pub(crate) fn attack(arguments: &EngineArguments, kind: Attack) -> Result<Report
         tracker: bench.engine.tracker(),
     }))
 }
+
+#[cfg(test)]
+mod tests;
