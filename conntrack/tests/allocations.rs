@@ -41,7 +41,7 @@ fn addresses(n: u32, is_v6: bool) -> (IpAddr, IpAddr) {
         let host = Ipv6Addr::from(0xfd01u128 << 112 | u128::from(n));
         (IpAddr::V6(host), IpAddr::V6(Ipv6Addr::from(0xfd02u128 << 112 | 1)))
     } else {
-        (IpAddr::V4(Ipv4Addr::from(0x0a01_0000 | n)), IpAddr::V4(Ipv4Addr::from(0x0a02_0000 | n % 250)))
+        (IpAddr::V4(Ipv4Addr::from(0x0a01_0000 | n)), IpAddr::V4(Ipv4Addr::from(0x0a02_0000 | (n % 250))))
     }
 }
 
