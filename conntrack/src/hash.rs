@@ -16,7 +16,7 @@ pub enum FlowHash {
 }
 
 /// An address family that flows can be keyed by.
-pub(crate) trait Address: Copy + Eq {
+pub(crate) trait Address: Copy + Eq + Into<u128> {
     /// The hash of a key under a secret.
     fn hash(hasher: &SipHasher13, key: &Key<Self>) -> u64;
 }

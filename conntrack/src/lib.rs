@@ -16,6 +16,7 @@ pub mod time;
 
 mod entry;
 mod evict;
+mod flood;
 mod hash;
 mod index;
 mod limits;
@@ -39,6 +40,7 @@ mod tracker;
 mod view;
 mod wheel;
 
+pub use flood::FloodLevel;
 pub use hash::FlowHash;
 pub use packet::{Opening, Packet, Relation, Tracked};
 pub use state::State;

@@ -23,6 +23,16 @@ pub struct Statistics {
     pub table_full: u64,
     /// Openings that were refused because their rule had as many flows as it may have.
     pub rule_limited: u64,
+    /// Openings that were refused, though remembered, because they had not come before ([`crate::FloodLevel`]).
+    pub flood_filtered: u64,
+    /// Openings that were refused because too many flows of their source were half-open.
+    pub source_limited: u64,
+    /// Openings that were refused because too many flows to their destination were half-open.
+    pub destination_limited: u64,
+    /// Openings that were refused because too many flows of their segment pair were half-open.
+    pub segment_limited: u64,
+    /// How often a flood began.
+    pub floods: u64,
     /// Packets that were refused as `ct-invalid`.
     pub invalid: u64,
     /// Of these, ICMP errors over the limit of their flow.

@@ -12,10 +12,12 @@
 //! know what a packet is, nor what a protocol does.
 
 use crate::entry::{Body, Entry};
+use crate::flood::{Census, Groups};
 use crate::hash::Address;
 use crate::index::Index;
 use crate::memory::prefetch;
 use crate::moment::Moment;
+use crate::peers::Side;
 use crate::state::Class;
 use crate::time::Tick;
 use crate::wheel::{Wheel, WheelTick};
@@ -39,6 +41,7 @@ pub(crate) struct Table<A> {
     wheel: Wheel,
     half_open: Vec<u32>,
     closing: Vec<u32>,
+    census: Census,
     length: usize,
 }
 
@@ -53,6 +56,7 @@ impl<A: Address> Table<A> {
             wheel: Wheel::new(capacity),
             half_open: Vec::with_capacity(capacity),
             closing: Vec::with_capacity(capacity),
+            census: Census::new(secret),
             length: 0,
         }
     }
@@ -196,6 +200,9 @@ impl<A: Address> Table<A> {
         let place = list.len() as u32;
         list.push(slot);
         self.notes[slot as usize].place = place;
+        if class == Class::HalfOpen {
+            self.census.enter(&self.groups(slot));
+        }
     }
 
     fn delist(&mut self, slot: u32, class: Class) {
@@ -205,6 +212,32 @@ impl<A: Address> Table<A> {
         assert_eq!(gone, slot, "an entry knows its place in its list");
         if let Some(moved) = list.get(place as usize).copied() {
             self.notes[moved as usize].place = place;
+        }
+        if class == Class::HalfOpen {
+            self.census.leave(&self.groups(slot));
+        }
+    }
+
+    /// Whom an entry is counted for while it is half-open.
+    pub(crate) fn groups(&self, slot: u32) -> Groups {
+        let Entry { key, body } = &self.entries[slot as usize];
+        let vlan = body.vlan(Side::Opener).expect("the opener's VLAN is always known");
+        Groups::of(key, body.opener(), vlan, body.rule())
+    }
+
+    /// Who holds how many half-open flows.
+    pub(crate) fn census(&self) -> &Census {
+        &self.census
+    }
+
+    /// Changes the terms of an entry; its class stays.
+    pub(crate) fn amend(&mut self, slot: u32, change: impl FnOnce(&mut Body)) {
+        let is_counted = self.entries[slot as usize].body.class() == Class::HalfOpen;
+        let before = self.groups(slot);
+        change(&mut self.entries[slot as usize].body);
+        if is_counted {
+            self.census.leave(&before);
+            self.census.enter(&self.groups(slot));
         }
     }
 
@@ -243,7 +276,7 @@ impl<A: Address> Table<A> {
     /// Bytes of memory that a full table takes up.
     pub(crate) fn bytes(&self, capacity: usize) -> usize {
         let per_slot = size_of::<Entry<A>>() + size_of::<Note>() + Wheel::BYTES_PER_SLOT + size_of::<u32>();
-        capacity * per_slot + self.index.bytes()
+        capacity * per_slot + self.index.bytes() + Census::BYTES
     }
 }
 

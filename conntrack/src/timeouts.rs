@@ -2,6 +2,7 @@
 
 use crate::config::Timeouts;
 use crate::entry::Body;
+use crate::flood;
 use crate::moment::Span;
 use crate::state::State;
 use classifier::wire::protocol;
@@ -11,6 +12,7 @@ use classifier::wire::protocol;
 pub(crate) struct Spans {
     /// By [`State`], for the states that have one timeout whatever the protocol.
     by_state: [Span; 16],
+    syn_sent: Span,
     /// TCP data that stays unacknowledged.
     pub(crate) unacknowledged: Span,
     udp: Span,
@@ -42,6 +44,7 @@ impl Spans {
         });
         Spans {
             by_state,
+            syn_sent: Span::of(timeouts.tcp_syn_sent),
             unacknowledged: Span::of(timeouts.tcp_unacknowledged),
             udp: Span::of(timeouts.udp),
             udp_stream: Span::of(timeouts.udp_stream),
@@ -50,6 +53,13 @@ impl Spans {
             esp: Span::of(timeouts.esp),
             other: Span::of(timeouts.other),
         }
+    }
+
+    /// Gives half-open connections less time to be answered, or as much again as is configured.
+    pub(crate) fn shorten(&mut self, is_flood: bool) {
+        let span = if is_flood { self.syn_sent.min(Span::of(flood::SYN_SENT)) } else { self.syn_sent };
+        self.by_state[State::SynSent as usize] = span;
+        self.by_state[State::SimultaneousSyn as usize] = span;
     }
 
     /// How long a flow of this protocol may be idle in the state that it is in. The rule's `idle_timeout`

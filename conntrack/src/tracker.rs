@@ -14,12 +14,14 @@
 mod admission;
 mod continuation;
 mod inspection;
+mod pressure;
 mod snapshot;
 mod timers;
 
 use crate::config::Config;
 use crate::entry::Body;
 use crate::evict::Dice;
+use crate::flood::Flood;
 use crate::hash::FlowHash;
 use crate::limits::RuleCounts;
 use crate::moment::Moment;
@@ -45,6 +47,7 @@ pub struct Tracker {
     rules: Rules,
     counts: RuleCounts,
     dice: Dice,
+    flood: Flood,
     capacity: usize,
     now: Tick,
     swept: Tick,
@@ -70,6 +73,7 @@ impl Tracker {
             },
             counts: RuleCounts::default(),
             dice: Dice::new(secret),
+            flood: Flood::new(capacity),
             capacity,
             now: Tick(0),
             swept: Tick(0),
@@ -99,6 +103,7 @@ impl Tracker {
     /// for it once. First all keys of the batch, then [`Tracker::prefetch_entry`] for all, then the packets.
     #[inline]
     pub fn prefetch(&self, hash: FlowHash) {
+        self.flood.prefetch(hash);
         match hash {
             FlowHash::V4(hash) => self.v4.prefetch(hash),
             FlowHash::V6(hash) => self.v6.prefetch(hash),

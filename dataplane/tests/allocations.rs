@@ -11,7 +11,7 @@ use classifier::policy::{
 };
 use classifier::reason::DropReason;
 use classifier::wire::checksum::Sum;
-use conntrack::config::Config;
+use conntrack::config::{Config, Timeouts};
 use conntrack::time::Tick;
 use dataplane::arena::Arena;
 use dataplane::batch::{Batch, LANES};
@@ -155,7 +155,9 @@ fn engine() -> Engine {
         .compile(policy, &topology, &facts, Timestamp(0))
         .expect("the policy is small and the network whole");
     let (arena, pool) = Arena::on_heap(FRAMES, 2048);
-    let config = Config { max_flows: MAX_FLOWS, ..Config::default() };
+    // Datagrams make room for each other before their time; handshakes that are not done are to expire.
+    let timeouts = Timeouts { tcp_syn_recv: Duration::from_secs(2), ..Timeouts::default() };
+    let config = Config { max_flows: MAX_FLOWS, timeouts, ..Config::default() };
     Engine::new(Arc::new(generation), &config, [7; 16], Arc::new(arena), pool, Resolve::Ask)
 }
 

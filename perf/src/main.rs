@@ -4,12 +4,15 @@
 //! measured in `classifier`. A result means something only with its command, its machine and its date: `--json`
 //! prints the first two.
 
+mod attack;
 mod classifier;
 mod cycles;
 mod engine;
+mod hash_attack;
 mod random;
 mod report;
 mod share;
+mod table;
 mod verify;
 mod workload;
 
@@ -34,6 +37,10 @@ enum Command {
     Classifier(crate::classifier::ClassifierArguments),
     /// Whether the compiled policy says what the linear scan says, packet by packet, on all instructions
     Verify(crate::verify::VerifyArguments),
+    /// The flow table alone: memory, insertion and look-up as it fills
+    Table(crate::table::TableArguments),
+    /// Flows whose hashes collide under one secret, against a table with that secret and one with another
+    HashAttack(crate::hash_attack::HashAttackArguments),
 }
 
 /// A transport protocol.
@@ -96,6 +103,8 @@ pub(crate) struct EngineArguments {
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) attack: attack::AttackArguments,
 }
 
 fn main() -> ExitCode {
@@ -105,6 +114,8 @@ fn main() -> ExitCode {
             crate::classifier::classifier(&arguments).map_err(|text| text.to_string().into())
         }
         Command::Verify(arguments) => crate::verify::verify(&arguments).map_err(Into::into),
+        Command::Table(arguments) => Ok(table::table(&arguments)),
+        Command::HashAttack(arguments) => Ok(hash_attack::hash_attack(&arguments)),
     };
     match report.map(|text| writeln!(io::stdout(), "{text}")) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -124,6 +135,10 @@ fn engine(arguments: &mut EngineArguments) -> Result<String, Box<dyn Error>> {
         && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
     {
         return Err(format!("can't run on core {core}").into());
+    }
+    if let Some(kind) = arguments.attack.attack {
+        let report = attack::attack(arguments, kind)?;
+        return Ok(if arguments.json { report.json() } else { report.to_string() });
     }
     let report = engine::engine(&workload::Workload::new(arguments), arguments)?;
     Ok(if arguments.json { report.json() } else { report.to_string() })

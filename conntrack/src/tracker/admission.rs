@@ -16,7 +16,7 @@ use classifier::flow::FlowKey;
 use classifier::reason::DropReason;
 
 /// How many entries are looked at, in search of expired ones, before an opening is refused.
-const RECLAIM: u32 = 4096;
+pub(super) const RECLAIM: u32 = 4096;
 
 impl Tracker {
     /// Enters the flow that an opening would begin, on the policy's terms. A flow with the same key ends.
@@ -33,11 +33,14 @@ impl Tracker {
                 self.end(old);
                 self.statistics.replaced += 1;
             }
-            None => self.make_room(now)?,
+            None => {
+                self.admit(now, &opening, &terms)?;
+                self.make_room(now)?;
+            }
         }
         let mut body =
             Body::new(opening.opener, opening.vlan, opening.source_mac, opening.state, opening.peers);
-        self.agree(&mut body, &terms);
+        agree(&mut body, &terms);
         body.set_responder_vlan(terms.responder_vlan);
         body.deadline = Moment::of(now).after(tcp::opening_span(&self.rules, opening.key.protocol(), &body));
         let flow = match opening.key {
@@ -52,12 +55,6 @@ impl Tracker {
         self.statistics.opened += 1;
         self.statistics.peak = self.statistics.peak.max(self.len() as u64);
         Ok(flow)
-    }
-
-    fn agree(&self, body: &mut Body, terms: &Terms) {
-        body.set_epoch(terms.epoch);
-        body.set_rule(terms.rule);
-        body.set_idle_timeout(terms.idle_timeout.map(Span::of));
     }
 
     /// Refuses a flow over its rule's limit. Where the flow takes the place of one of the same rule, that one
@@ -114,13 +111,18 @@ impl Tracker {
             self.counts.subtract(old);
             self.counts.add(terms.rule);
         }
-        let mut body = *self.body(flow);
-        self.agree(&mut body, &terms);
-        *self.body_mut(flow) = body;
+        let amend = |body: &mut Body| agree(body, &terms);
+        if flow.is_v6() { self.v6.amend(flow.slot(), amend) } else { self.v4.amend(flow.slot(), amend) }
     }
 
     /// Says which VLAN the responder is on, once that is known.
     pub fn set_responder_vlan(&mut self, flow: FlowId, vlan: VlanKey) {
         self.body_mut(flow).set_responder_vlan(Some(vlan));
     }
+}
+
+fn agree(body: &mut Body, terms: &Terms) {
+    body.set_epoch(terms.epoch);
+    body.set_rule(terms.rule);
+    body.set_idle_timeout(terms.idle_timeout.map(Span::of));
 }

@@ -1,6 +1,7 @@
 //! Looking at the table: a flow, all flows, and how full it is. Nothing moves by it.
 
 use super::Tracker;
+use crate::flood::{FloodLevel, Kind};
 use crate::moment::Moment;
 use crate::peers::Side;
 use crate::statistics::Statistics;
@@ -81,10 +82,29 @@ impl Tracker {
         self.counts.of(rule)
     }
 
+    /// How hard openings are pressing.
+    #[must_use]
+    pub fn flood_level(&self) -> FloodLevel {
+        self.flood.level()
+    }
+
+    /// Half-open connections, and other flows that were not replied to yet.
+    #[must_use]
+    pub fn half_open(&self) -> (usize, usize) {
+        let count = |kind| self.v4.census().count(kind) + self.v6.census().count(kind);
+        (count(Kind::Handshake), count(Kind::Datagram))
+    }
+
     /// The counters.
     #[must_use]
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Bytes of memory for openings that a flood may want remembered; none of it is used before one.
+    #[must_use]
+    pub fn flood_memory(&self) -> usize {
+        self.flood.bytes()
     }
 
     /// Bytes of memory that the tables take when they are full: of IPv4 alone, then of IPv6 alone.

@@ -20,7 +20,9 @@ impl Tracker {
     /// packets waiting. An absence of more than a day is made up for in one go all the same.
     pub fn advance_some(&mut self, now: Tick, most: u32) -> bool {
         let now = self.clock(now);
-        self.sweep(now, false, most)
+        let is_done = self.sweep(now, false, most);
+        self.watch_flood(now);
+        is_done
     }
 
     /// Ends flows whose time is over, or with `all` every one. Whether it is done.

@@ -15,7 +15,7 @@ mod dump;
 mod header;
 mod measure;
 mod method;
-mod prefixes;
+pub(crate) mod prefixes;
 pub(crate) mod progress;
 mod report;
 pub(crate) mod segments;

@@ -1,5 +1,6 @@
 //! What `verify` is told.
 
+use crate::classifier::prefixes::Millionths;
 use crate::classifier::segments::Shape;
 use clap::Args;
 use std::path::PathBuf;
@@ -62,6 +63,9 @@ impl VerifyArguments {
             percent_v6: (self.v6 * 100.0).round() as u32,
             profiles: rules.div_ceil(80),
             any: self.any,
+            // More than is usual: where things overlap is where tables could err.
+            overlap: Millionths(26_000),
+            group_pairs: Millionths(1_000),
         })
     }
 }

@@ -70,7 +70,7 @@ impl<'p> Aim<'p> {
     pub(crate) fn packet(&self, random: &mut Random) -> Packet {
         let reach = if random.chance(50) { Reach::Within } else { Reach::Beside };
         let rules = self.policy.rules();
-        let rule = (!rules.is_empty()).then(|| random.pick(rules));
+        let rule = (!rules.is_empty()).then(|| &rules[random.below(rules.len() as u32) as usize]);
         let service = rule.map_or(Service::ANY, |rule| *random.pick(&rule.services));
         let (source, destination, service) = match (random.below(5), rule) {
             (0..3, Some(rule)) => {

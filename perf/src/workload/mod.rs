@@ -25,20 +25,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// The gateway's MAC.
-const GATEWAY: Mac = Mac([0x02, 0, 0, 0, 0, 0x01]);
+pub(crate) const GATEWAY: Mac = Mac([0x02, 0, 0, 0, 0, 0x01]);
 /// What a frame has around its IP packet on the wire: Ethernet header, tag, FCS.
 const ENCAPSULATION: u16 = 14 + 4 + 4;
 
 /// One of the two VLANs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Side {
-    vid: u16,
-    network: u32,
+pub(crate) struct Side {
+    pub(crate) vid: u16,
+    pub(crate) network: u32,
 }
 
 impl Side {
-    const CLIENTS: Side = Side { vid: 10, network: 0x0a10_0000 };
-    const SERVERS: Side = Side { vid: 20, network: 0x0a20_0000 };
+    pub(crate) const CLIENTS: Side = Side { vid: 10, network: 0x0a10_0000 };
+    pub(crate) const SERVERS: Side = Side { vid: 20, network: 0x0a20_0000 };
     /// Prefix length of a side's network.
     const LENGTH: u8 = 12;
 
@@ -52,7 +52,7 @@ impl Side {
 }
 
 /// A MAC for an address: locally administered, and as unique as the address.
-fn mac_of(address: u32) -> Mac {
+pub(crate) fn mac_of(address: u32) -> Mac {
     let [a, b, c, d] = address.to_be_bytes();
     Mac([0x02, 0x01, a, b, c, d])
 }

@@ -22,6 +22,7 @@ fn arguments(flows: u32, rules: u32, size: u16, proto: Protocol) -> EngineArgume
         seed: SEED,
         core: None,
         json: false,
+        attack: crate::attack::AttackArguments::default(),
     }
 }
 
