@@ -6,6 +6,7 @@ use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, Outcome, Verdict};
 use crate::counters::Counters;
 use crate::generation::Generation;
+use crate::hits::Hits;
 use crate::limiter::Limiter;
 use crate::macs::Macs;
 use crate::neighbors::Neighbors;
@@ -82,6 +83,7 @@ pub struct Engine {
     pub(crate) queues: Vec<TxQueue>,
     pub(crate) late: Vec<(u64, Outcome)>,
     pub(crate) resolve: Resolve,
+    pub(crate) hits: Hits,
     aged: Tick,
 }
 
@@ -106,6 +108,8 @@ impl Engine {
         let ports = generation.network().port_count();
         let mut tracker = Tracker::new(tracking, secret);
         tracker.reserve_rules(generation.rule_keys());
+        let mut hits = Hits::default();
+        hits.reserve(generation.rule_keys());
         Engine {
             tracker,
             neighbors: Neighbors::new(vlans),
@@ -118,6 +122,7 @@ impl Engine {
             arena,
             pool,
             resolve,
+            hits,
             aged: Tick(0),
         }
     }
@@ -128,6 +133,7 @@ impl Engine {
     /// and stations are learned anew; where the stitches are, flows begin anew as well, since they name them.
     pub fn install(&mut self, generation: Arc<Generation>) {
         self.tracker.reserve_rules(generation.rule_keys());
+        self.hits.reserve(generation.rule_keys());
         let (old, new) = (self.generation.network(), generation.network());
         if !old.has_same_stitches(new) {
             let flows: Vec<_> = self.tracker.flows().collect();
@@ -164,6 +170,7 @@ impl Engine {
         self.counters.batches += 1;
         for outcome in &batch.outcomes[..batch.len()] {
             self.count(outcome);
+            self.hits.count(now, outcome);
         }
     }
 

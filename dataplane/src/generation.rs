@@ -21,6 +21,7 @@ pub struct Generation {
     network: Network,
     keys: Vec<RuleKey>,
     live: HashMap<RuleKey, RuleId>,
+    names: Arc<Vec<Arc<str>>>,
 }
 
 impl Generation {
@@ -67,6 +68,12 @@ impl Generation {
         self.tables.policy().rules().get(at)
     }
 
+    /// The id of the rule behind a key that was given out up to now, also where this generation has it no more.
+    #[must_use]
+    pub fn rule_name(&self, key: RuleKey) -> Option<&str> {
+        self.names.get(key.0 as usize).map(|name| &**name)
+    }
+
     /// Whether flows that the rule let in live on without being judged again.
     #[must_use]
     pub fn keeps_flows_of(&self, key: RuleKey) -> bool {
@@ -98,8 +105,8 @@ impl std::error::Error for GenerationError {}
 #[derive(Debug, Default)]
 pub struct Generations {
     next: u32,
-    names: Vec<String>,
-    keys: HashMap<String, RuleKey>,
+    names: Arc<Vec<Arc<str>>>,
+    keys: HashMap<Arc<str>, RuleKey>,
 }
 
 impl Generations {
@@ -125,7 +132,8 @@ impl Generations {
             .map(|(at, _)| (keys[at], RuleId(at as u32)))
             .collect();
         self.next += 1;
-        Ok(Generation { epoch: Epoch(self.next), tables, network, keys, live })
+        let names = Arc::clone(&self.names);
+        Ok(Generation { epoch: Epoch(self.next), tables, network, keys, live, names })
     }
 
     /// The id of the rule behind a key.
@@ -145,8 +153,9 @@ impl Generations {
             return *key;
         }
         let key = RuleKey(self.names.len() as u32);
-        self.names.push(id.to_owned());
-        self.keys.insert(id.to_owned(), key);
+        let name: Arc<str> = id.into();
+        Arc::make_mut(&mut self.names).push(Arc::clone(&name));
+        self.keys.insert(name, key);
         key
     }
 }

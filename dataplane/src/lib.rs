@@ -29,5 +29,10 @@ pub mod engine;
 mod pipeline;
 mod stage;
 
+mod errand;
 pub mod event;
+pub mod hits;
+pub mod inspect;
 pub mod worker;
+
+pub use errand::{Answer, ErrandError};

@@ -10,6 +10,7 @@
 use crate::batch::{Batch, LANES};
 use crate::counters::Counters;
 use crate::engine::{Engine, Sweep};
+use crate::errand::{Answer, ErrandError, Errands};
 use crate::event::{EventSink, Teller};
 use crate::generation::Generation;
 use crate::port::Port;
@@ -64,6 +65,7 @@ pub struct Control {
     generation: ArcSwap<Generation>,
     stop: AtomicBool,
     wakers: Vec<OwnedFd>,
+    errands: Vec<Errands>,
 }
 
 impl Control {
@@ -75,7 +77,8 @@ impl Control {
         let wakers = (0..workers)
             .map(|_| eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC))
             .collect::<Result<_, _>>()?;
-        Ok(Control { generation: ArcSwap::new(generation), stop: AtomicBool::new(false), wakers })
+        let errands = (0..workers).map(|_| Errands::new()).collect();
+        Ok(Control { generation: ArcSwap::new(generation), stop: AtomicBool::new(false), wakers, errands })
     }
 
     /// The generation that workers take up between two batches.
@@ -96,11 +99,51 @@ impl Control {
         self.wake();
     }
 
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.wakers.len()
+    }
+
+    /// Asks a worker to run a function over its engine, between two batches and before its next turn but one. The
+    /// function must be short, for frames wait for it.
+    ///
+    /// # Errors
+    /// [`ErrandError::Busy`].
+    pub fn ask<T: Send + 'static>(
+        &self,
+        worker: usize,
+        errand: impl FnOnce(&mut Engine) -> T + Send + 'static,
+    ) -> Result<Answer<T>, ErrandError> {
+        let answer = self.errands[worker].leave(errand)?;
+        self.wake_one(&self.wakers[worker]);
+        Ok(answer)
+    }
+
+    /// Asks all workers the same, and waits for their answers, in the order of the workers.
+    ///
+    /// # Errors
+    /// [`ErrandError`], where one of them does not answer.
+    pub fn ask_all<T: Send + 'static>(
+        &self,
+        errand: impl Fn(&mut Engine) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, ErrandError> {
+        let answers: Vec<_> = (0..self.workers())
+            .map(|worker| {
+                let errand = errand.clone();
+                self.ask(worker, move |engine| errand(engine))
+            })
+            .collect::<Result<_, _>>()?;
+        answers.into_iter().map(Answer::wait).collect()
+    }
+
+    fn wake_one(&self, waker: &OwnedFd) {
+        // The counter of an event descriptor only fails to grow when it is near its end: then it is awake.
+        let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
+    }
+
     fn wake(&self) {
-        for waker in &self.wakers {
-            // The counter of an event descriptor only fails to grow when it is near its end: then it is awake.
-            let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
-        }
+        self.wakers.iter().for_each(|waker| self.wake_one(waker));
     }
 }
 
@@ -145,6 +188,7 @@ impl Worker {
         while !self.control.stop.load(Ordering::Acquire) {
             let now = clock.now();
             self.take_up_generation();
+            let has_errand = self.control.errands[self.index].run_one(&mut self.engine);
             if now.since(timers) >= TIMERS_EVERY {
                 timers = now;
                 self.engine.tick(now, Sweep::AtMost(SWEEP));
@@ -152,7 +196,7 @@ impl Worker {
             }
             let work = self.turn(now, &mut batch, &mut received);
             self.tell_late();
-            quiet = if work == 0 { quiet.saturating_add(1) } else { 0 };
+            quiet = if work == 0 && !has_errand { quiet.saturating_add(1) } else { 0 };
             if quiet > IDLE_TURNS && self.idle == Idle::Adaptive {
                 self.sleep();
             }
