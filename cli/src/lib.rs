@@ -16,6 +16,7 @@ mod stream;
 
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod diagnostic;
 pub mod explain;

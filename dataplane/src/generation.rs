@@ -49,6 +49,12 @@ impl Generation {
         self.keys.iter().map(|key| key.0 as usize + 1).max().unwrap_or(0)
     }
 
+    /// How many rules there are, expired ones included.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The key that a rule has in every generation.
     #[must_use]
     pub fn key_of(&self, rule: RuleId) -> RuleKey {

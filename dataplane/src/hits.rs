@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn a_rule_without_room_is_not_counted() {
         let mut hits = Hits::default();
-        hits.count(Tick(1), &Outcome { rule: Some(RuleKey(9)), flow: Some(FlowRole::New), ..Outcome::UNDECIDED });
+        hits.count(
+            Tick(1),
+            &Outcome { rule: Some(RuleKey(9)), flow: Some(FlowRole::New), ..Outcome::UNDECIDED },
+        );
         assert_eq!(hits.of(RuleKey(9)), RuleHits::default());
     }
 }

@@ -7,9 +7,12 @@ mod man;
 mod replay;
 mod run;
 mod schema;
+mod show;
+mod table;
 mod why;
 
 use crate::config::{Checked, Configuration, LoadError, load_checked};
+use crate::control::{ClientError, FailureCode};
 use crate::diagnostic::Style;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::Path;
@@ -40,6 +43,8 @@ enum Command {
     Run(run::Run),
     /// Print the JSON Schema of the gateway file, for editors.
     Schema(schema::Schema),
+    /// Show what a running gateway knows and counts.
+    Show(show::Show),
     /// Say what the policy makes of one new flow, and why.
     Why(why::WhyCommand),
 }
@@ -56,6 +61,7 @@ impl CommandLine {
             Command::Replay(replay) => replay.run(),
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
+            Command::Show(show) => show.run(),
             Command::Why(why) => why.run(),
         };
         outcome.into()
@@ -93,6 +99,22 @@ pub(crate) fn counters_json(counters: &dataplane::counters::Counters) -> serde_j
     replay::summary_json(counters)
 }
 
+/// Says why a running gateway gave no answer, and how the command ends then.
+fn failed(error: &ClientError) -> Outcome {
+    tell!("error: {error}");
+    match error {
+        ClientError::NotRunning(_) | ClientError::Broken(_) => Outcome::NotRunning,
+        ClientError::NotPermitted(_) => Outcome::NotPermitted,
+        ClientError::Garbled(_) => Outcome::Failure,
+        ClientError::Failed(failure) => match failure.code {
+            FailureCode::No => Outcome::Negative,
+            FailureCode::Usage => Outcome::Failure,
+            FailureCode::Refused | FailureCode::Busy => Outcome::Refused,
+            FailureCode::NotPermitted => Outcome::NotPermitted,
+        },
+    }
+}
+
 /// How a command ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -102,6 +124,12 @@ pub enum Outcome {
     Negative,
     /// It could not: bad usage, or a file that can't be read.
     Failure,
+    /// No gateway answers.
+    NotRunning,
+    /// The gateway refused, or what was done went back.
+    Refused,
+    /// The user may not ask for that.
+    NotPermitted,
 }
 
 impl From<Outcome> for ExitCode {
@@ -110,6 +138,9 @@ impl From<Outcome> for ExitCode {
             Outcome::Success => ExitCode::SUCCESS,
             Outcome::Negative => ExitCode::from(1),
             Outcome::Failure => ExitCode::from(2),
+            Outcome::NotRunning => ExitCode::from(3),
+            Outcome::Refused => ExitCode::from(4),
+            Outcome::NotPermitted => ExitCode::from(5),
         }
     }
 }

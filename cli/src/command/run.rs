@@ -2,13 +2,16 @@
 
 use super::Outcome;
 use super::replay::{summary_json, summary_text};
+use crate::control::{Desk, Order, Server};
 use crate::replay::Names;
-use crate::run::{EventLine, Gateway, Links};
+use crate::run::{EventLine, Gateway, Host, HostOptions};
+use crossbeam_channel::{Receiver, Select};
 use dataplane::event::Event;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Run the gateway on its Linux interfaces, until SIGTERM or SIGINT. SIGHUP reads the file again.
@@ -23,6 +26,12 @@ pub(super) struct Run {
     /// rules with `log = true` are told of, on the standard error.
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+    /// The socket at which the gateway can be asked and told; see `bulkhead show`.
+    #[arg(long, value_name = "PATH", default_value = crate::control::SOCKET)]
+    socket: PathBuf,
+    /// Serve no socket.
+    #[arg(long, conflicts_with = "socket")]
+    no_socket: bool,
     /// How to write the last counters.
     #[arg(short, long, value_enum, default_value_t = super::Output::Text)]
     output: super::Output,
@@ -30,6 +39,8 @@ pub(super) struct Run {
 
 /// How often the main thread looks after rules that expire, workers that died, and events.
 const LOOK_AFTER: Duration = Duration::from_millis(20);
+/// Orders that may wait for the main thread.
+const ORDERS: usize = 64;
 
 impl Run {
     pub(super) fn run(self) -> Outcome {
@@ -49,39 +60,62 @@ impl Run {
                 return Outcome::Failure;
             }
         };
-        let mut gateway = match Gateway::start(configuration, &mut |word| tell!("bulkhead: {word}")) {
+        let gateway = match Gateway::start(configuration, &mut |word| tell!("bulkhead: {word}")) {
             Ok(gateway) => gateway,
             Err(error) => {
                 tell!("error: {error}");
                 return Outcome::Failure;
             }
         };
-        announce(&gateway);
+        let options = HostOptions { source: self.config.clone(), state: None };
+        let mut host = Host::new(gateway, options, &mut |word| tell!("bulkhead: {word}"));
+        let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
+        let server = if self.no_socket {
+            None
+        } else {
+            let desk = Arc::new(Desk::new(Arc::clone(host.shared()), orders_in));
+            match Server::start(&self.socket, desk) {
+                Ok(server) => Some(server),
+                Err(error) => {
+                    tell!(
+                        "error: the socket {}: {error}; say `--socket` or `--no-socket`",
+                        self.socket.display()
+                    );
+                    return Outcome::Failure;
+                }
+            }
+        };
+        announce(host.gateway());
         let mut lost = 0;
-        let mut links = Links::new(&gateway);
         let ended_well = 'run: loop {
             for signal in signals.pending() {
                 match signal {
-                    SIGHUP => self.reload(&mut gateway),
+                    SIGHUP => self.reload(&mut host),
                     _ => break 'run true,
                 }
             }
-            if !gateway.is_alive() {
+            if !host.gateway().is_alive() {
                 tell!("error: a worker died; nothing is forwarded any more");
                 break false;
             }
-            match gateway.expire_rules() {
+            match host.gateway_mut().expire_rules() {
                 Ok(true) => tell!("bulkhead: a rule has expired, and its flows are judged again"),
                 Ok(false) => {}
                 Err(error) => {
                     tell!("error: a rule has expired, but the rest can't be put into force: {error}")
                 }
             }
-            links.look(&gateway).iter().for_each(|change| tell!("bulkhead: {change}"));
-            events.drain(&gateway, &mut lost);
+            host.look_at_links().iter().for_each(|change| tell!("bulkhead: {change}"));
+            wait(&mut host, &orders);
+            events.drain(host.gateway(), &mut lost);
         };
-        events.drain(&gateway, &mut lost);
-        match gateway.stop() {
+        // Nobody is served while everything is taken down.
+        drop(server);
+        events.drain(host.gateway(), &mut lost);
+        if let Err(error) = host.keep_hits() {
+            tell!("bulkhead: rule hits are not kept: {error}");
+        }
+        match host.into_gateway().stop() {
             Ok(counters) => {
                 match self.output {
                     super::Output::Text => answer!("{}", summary_text(&counters).trim_end()),
@@ -96,12 +130,12 @@ impl Run {
         }
     }
 
-    fn reload(&self, gateway: &mut Gateway) {
+    fn reload(&self, host: &mut Host) {
         let Some(configuration) = super::load(&self.config) else {
             tell!("bulkhead: {} is not put into force; nothing has changed", self.config.display());
             return;
         };
-        match gateway.reload(configuration) {
+        match host.reload(configuration) {
             Ok(()) => tell!("bulkhead: {} is in force", self.config.display()),
             Err(error) => tell!("error: {error}\nbulkhead: nothing has changed"),
         }
@@ -120,16 +154,33 @@ impl Run {
     }
 }
 
+/// Waits for an event, an order, or the time to look after other things; does the orders that are there.
+fn wait(host: &mut Host, orders: &Receiver<Order>) {
+    let mut ready = Select::new();
+    let events = host.gateway().events().receiver.clone();
+    ready.recv(&events);
+    let of_orders = ready.recv(orders);
+    match ready.ready_timeout(LOOK_AFTER) {
+        Ok(which) if which == of_orders => {}
+        Ok(_) | Err(_) => return,
+    }
+    let mut next = orders.try_recv();
+    while let Ok(order) = next {
+        order(host);
+        next = orders.try_recv();
+    }
+}
+
 /// Where events go.
 struct Events {
     sink: Option<Box<dyn Write>>,
 }
 
 impl Events {
-    /// Writes what the workers have told of, waiting a moment for the first.
+    /// Writes what the workers have told of.
     fn drain(&mut self, gateway: &Gateway, lost: &mut u64) {
         let source = gateway.events();
-        let mut next = source.receiver.recv_timeout(LOOK_AFTER).ok();
+        let mut next = source.receiver.try_recv().ok();
         while let Some(event) = next {
             self.write(gateway, &event);
             next = source.receiver.try_recv().ok();

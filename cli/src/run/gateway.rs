@@ -252,6 +252,18 @@ impl Gateway {
         &self.control
     }
 
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// The clock of the workers.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// New flows and drops, as they happen.
     #[must_use]
     pub fn events(&self) -> &EventSource {

@@ -67,9 +67,8 @@ impl Tracker {
             None => self.v4.is_used(place as u32).then_some(FlowId::v4(place as u32)),
             Some(place) => self.v6.is_used(place as u32).then_some(FlowId::v6(place as u32)),
         };
-        let is_live = move |flow: &FlowId| {
-            Some(*flow) != self.ended && !self.body(*flow).deadline.has_come(now)
-        };
+        let is_live =
+            move |flow: &FlowId| Some(*flow) != self.ended && !self.body(*flow).deadline.has_come(now);
         let next = (end < of_v4 + of_v6).then_some(end);
         ((cursor..end).filter_map(at).filter(is_live), next)
     }
