@@ -14,6 +14,7 @@
 #[macro_use]
 mod stream;
 
+pub mod change;
 pub mod command;
 pub mod config;
 pub mod control;

@@ -100,10 +100,7 @@ pub(super) fn rules(desk: &Desk, out: &mut dyn Outbox) -> Result<Value, Failure>
         value["id"] = json!(rule.id);
         value["tier"] = json!(policy.tiers()[rule.tier.0 as usize]);
         value["action"] = json!(crate::config::action_name(rule.action));
-        value["mode"] = json!(match rule.mode {
-            classifier::policy::Mode::Enforce => "enforce",
-            classifier::policy::Mode::Monitor => "monitor",
-        });
+        value["mode"] = json!(crate::config::words::mode_name(rule.mode));
         value["expired"] = json!(rule.expires.is_some_and(|at| at <= now));
         out.item(value)?;
     }

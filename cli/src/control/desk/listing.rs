@@ -1,8 +1,9 @@
 //! What the configuration says, and what was learned: ports, VLANs, segments, neighbors, files.
 
 use super::{Desk, Outbox, Shared};
+use crate::config::words::mode_name;
 use crate::control::protocol::Failure;
-use classifier::policy::{Member, Mode, Selector};
+use classifier::policy::Member;
 use dataplane::inspect::NeighborState;
 use dataplane::topology::{SpoofGuard, VlanRole};
 use serde_json::{Value, json};
@@ -73,25 +74,18 @@ pub(super) fn segments(shared: &Shared, out: &mut dyn Outbox) -> Result<Value, F
     let configuration = shared.configuration.load_full();
     let policy = &configuration.policy;
     let name = |member: &Member| match member {
-        Member::Segment(id) => format!("segment:{}", policy.segments()[id.0 as usize].name),
-        Member::Selector(selector) => selector_text(&configuration, selector),
+        Member::Segment(_) => format!("segment:{}", configuration.member_text(member)),
+        Member::Selector(_) => configuration.member_text(member),
     };
     for segment in policy.segments() {
         out.item(json!({
             "name": segment.name,
             "members": segment.members.iter().map(name).collect::<Vec<_>>(),
             "except": segment.except.iter().map(name).collect::<Vec<_>>(),
-            "mode": match segment.mode { Mode::Enforce => "enforce", Mode::Monitor => "monitor" },
+            "mode": mode_name(segment.mode),
         }))?;
     }
     Ok(json!({ "segments": policy.segments().len() }))
-}
-
-fn selector_text(configuration: &crate::config::Configuration, selector: &Selector) -> String {
-    let vlan = selector.vlan.iter().map(|key| format!("vlan:{}", configuration.topology.vlan_label(*key)));
-    let macs = selector.macs.iter().map(|mac| format!("mac:{mac}"));
-    let addresses = selector.addresses.iter().map(ToString::to_string);
-    vlan.chain(macs).chain(addresses).collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn neighbors(shared: &Shared, out: &mut dyn Outbox) -> Result<Value, Failure> {

@@ -22,10 +22,7 @@ pub(super) fn status(desk: &Desk) -> Result<Value, Failure> {
         "started": shared.started.to_string(),
         "uptime_s": jiff::Timestamp::now().duration_since(shared.started).as_secs().max(0),
         "configuration": files,
-        "mode": match policy.mode() {
-            classifier::policy::Mode::Enforce => "enforce",
-            classifier::policy::Mode::Monitor => "monitor",
-        },
+        "mode": crate::config::words::mode_name(policy.mode()),
         "generation": shared.control.generation().epoch().0,
         "in_force_on_all_workers":
             workers.iter().all(|w| w.3 == shared.control.generation().epoch().0),
