@@ -165,3 +165,97 @@ fn no_client_can_harm_the_gateway() {
     program.signal(libc::SIGTERM);
     assert!(program.wait().0.success());
 }
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(bed: &Bed) -> Folder {
+        let folder = Folder(std::env::temp_dir().join(format!("{}.state", bed.name())));
+        let _ = std::fs::remove_dir_all(&folder.0);
+        folder
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_change_is_seen_made_confirmed_and_taken_back() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("apply").unwrap();
+    let (web, app) = hosts(&mut bed);
+    let (socket, state) = (socket(&bed), Folder::new(&bed));
+    let file = GatewayFile::new(&bed, &text(r#""tcp/9001""#, "adaptive"));
+    let arguments = ["--socket", socket.to_str().unwrap(), "--state", state.0.to_str().unwrap()];
+    let mut program = Program::start(&bed, &file, &arguments);
+    let (_one, _two) = (app.tcp_echo(at(9001)).unwrap(), app.tcp_echo(at(9002)).unwrap());
+    let can = |port| web.tcp_connect(at(port), BRIEFLY).unwrap() == TcpOutcome::Connected;
+    assert!(can(9001) && !can(9002));
+
+    let other = std::env::temp_dir().join(format!("{}-other.toml", bed.name()));
+    std::fs::write(&other, text(r#""tcp/9002""#, "adaptive")).unwrap();
+    let other_path = other.to_str().unwrap();
+    // Seen: what differs, and that the flow on 9001 would end. Nothing changes by it.
+    let seen = json(&socket, &["apply", other_path, "--dry-run"]);
+    assert_eq!(item(&seen, "name", "served")["details"], json!(["service: tcp/9001 -> tcp/9002"]));
+    assert!(seen["summary"]["flows_ended"].as_u64().unwrap() >= 1, "{seen:#}");
+    assert!(can(9001) && !can(9002));
+
+    // Made, and not confirmed: it goes back by itself.
+    let applied = json(&socket, &["apply", other_path, "--confirm=2s", "-m", "move to 9002"]);
+    assert_eq!(applied["version"], 2);
+    assert!(applied["in_force_ms"].as_f64().unwrap() < 1000.0, "{applied}");
+    assert!(!can(9001) && can(9002));
+    program.wait_for("was not confirmed in time: version 1 is in force again", 1);
+    assert!(can(9001) && !can(9002));
+
+    // Made, and the process killed before it is confirmed: the next one begins with what was before.
+    json(&socket, &["apply", other_path, "--confirm=60s"]);
+    assert!(can(9002));
+    program.signal(libc::SIGKILL);
+    drop(program);
+    let program = Program::start(&bed, &file, &arguments);
+    assert!(can(9001) && !can(9002));
+
+    // Made and confirmed: it stays, also after a restart, until it is taken back.
+    json(&socket, &["apply", other_path, "--confirm=60s"]);
+    assert_eq!(bulkhead(&socket, &["confirm", "-m", "works"]).0, 0);
+    assert_eq!(bulkhead(&socket, &["confirm"]).0, 1);
+    program.signal(libc::SIGTERM);
+    program.wait();
+    let program = Program::start(&bed, &file, &arguments);
+    assert!(!can(9001) && can(9002));
+    assert_eq!(bulkhead(&socket, &["rollback"]).0, 0);
+    assert!(can(9001) && !can(9002));
+    assert_eq!(bulkhead(&socket, &["rollback", "77"]).0, 4);
+
+    // A file that is not fit changes nothing.
+    std::fs::write(&other, "[segment.web]\nmembers = [\"nonsense\"]\n").unwrap();
+    assert_eq!(bulkhead(&socket, &["apply", other_path]).0, 4);
+    // Nor does one that wants a restart.
+    std::fs::write(&other, text(r#""tcp/9002""#, "poll")).unwrap();
+    assert_eq!(bulkhead(&socket, &["apply", other_path]).0, 4);
+    assert!(can(9001) && !can(9002));
+
+    let history = json(&socket, &["history"]);
+    let actions: Vec<_> =
+        history["items"].as_array().unwrap().iter().map(|i| i["action"].as_str().unwrap()).collect();
+    assert_eq!(
+        actions,
+        ["start", "apply", "revert", "apply", "start", "apply", "confirm", "start", "rollback"]
+    );
+    assert_eq!(bulkhead(&socket, &["history", "--verify"]).0, 0);
+    let path = state.0.join("history.jsonl");
+    let tampered = std::fs::read_to_string(&path).unwrap().replace("move to 9002", "move to 9003");
+    std::fs::write(&path, tampered).unwrap();
+    assert_eq!(bulkhead(&socket, &["history", "--verify"]).0, 1);
+    program.signal(libc::SIGTERM);
+    assert!(program.wait().0.success());
+    let _ = std::fs::remove_file(&other);
+}

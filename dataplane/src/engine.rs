@@ -135,7 +135,8 @@ impl Engine {
         self.tracker.reserve_rules(generation.rule_keys());
         self.hits.reserve(generation.rule_keys());
         let (old, new) = (self.generation.network(), generation.network());
-        if !old.has_same_stitches(new) {
+        // By number, for a generation may have been overtaken before it was installed here.
+        if !old.has_same_stitches(new) || generation.flushed() != self.generation.flushed() {
             let flows: Vec<_> = self.tracker.flows().collect();
             for flow in flows {
                 self.tracker.remove(flow);

@@ -22,6 +22,22 @@ pub struct Generation {
     keys: Vec<RuleKey>,
     live: HashMap<RuleKey, RuleId>,
     names: Arc<Vec<Arc<str>>>,
+    /// Flows that were last judged by this epoch or a later one need not be judged again.
+    floor: Epoch,
+    /// The last epoch whose installation ended all flows.
+    flushed: Epoch,
+}
+
+/// What a new generation does to the flows that there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LiveFlows {
+    /// Each is judged again at its next packet, unless its rule has `established = "keep"`.
+    #[default]
+    Recheck,
+    /// They live on by the verdict that they have.
+    Keep,
+    /// They end.
+    Flush,
 }
 
 impl Generation {
@@ -80,6 +96,18 @@ impl Generation {
         self.names.get(key.0 as usize).map(|name| &**name)
     }
 
+    /// Whether flows that were last judged in that epoch live on without being judged again.
+    #[must_use]
+    pub fn keeps_flows_since(&self, judged: Epoch) -> bool {
+        judged.0 >= self.floor.0
+    }
+
+    /// The last epoch whose installation ended all flows.
+    #[must_use]
+    pub fn flushed(&self) -> Epoch {
+        self.flushed
+    }
+
     /// Whether flows that the rule let in live on without being judged again.
     #[must_use]
     pub fn keeps_flows_of(&self, key: RuleKey) -> bool {
@@ -113,6 +141,8 @@ pub struct Generations {
     next: u32,
     names: Arc<Vec<Arc<str>>>,
     keys: HashMap<Arc<str>, RuleKey>,
+    floor: u32,
+    flushed: u32,
 }
 
 impl Generations {
@@ -127,8 +157,24 @@ impl Generations {
         ports: &[PortFacts],
         now: Timestamp,
     ) -> Result<Generation, GenerationError> {
+        let tables = Tables::compile(policy, now).map_err(GenerationError::Policy)?;
+        self.of_tables(tables, topology, ports, now, LiveFlows::Recheck)
+    }
+
+    /// As [`Generations::compile`], with tables that were compiled for `now`, or a moment before.
+    ///
+    /// # Errors
+    /// Where the network does not hold together; nothing has changed then.
+    pub fn of_tables(
+        &mut self,
+        tables: Tables,
+        topology: &Topology,
+        ports: &[PortFacts],
+        now: Timestamp,
+        flows: LiveFlows,
+    ) -> Result<Generation, GenerationError> {
         let network = Network::compile(topology, ports).map_err(GenerationError::Network)?;
-        let tables = Tables::compile(Arc::clone(&policy), now).map_err(GenerationError::Policy)?;
+        let policy = Arc::clone(tables.policy());
         let keys: Vec<RuleKey> = policy.rules().iter().map(|rule| self.intern(&rule.id)).collect();
         let live = policy
             .rules()
@@ -138,8 +184,14 @@ impl Generations {
             .map(|(at, _)| (keys[at], RuleId(at as u32)))
             .collect();
         self.next += 1;
+        match flows {
+            LiveFlows::Recheck => self.floor = self.next,
+            LiveFlows::Keep => {}
+            LiveFlows::Flush => (self.floor, self.flushed) = (self.next, self.next),
+        }
         let names = Arc::clone(&self.names);
-        Ok(Generation { epoch: Epoch(self.next), tables, network, keys, live, names })
+        let (floor, flushed) = (Epoch(self.floor), Epoch(self.flushed));
+        Ok(Generation { epoch: Epoch(self.next), tables, network, keys, live, names, floor, flushed })
     }
 
     /// The id of the rule behind a key.

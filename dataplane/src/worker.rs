@@ -23,7 +23,7 @@ use rustix::time::Timespec;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Turns without a frame before a worker goes to sleep.
@@ -66,6 +66,8 @@ pub struct Control {
     stop: AtomicBool,
     wakers: Vec<OwnedFd>,
     errands: Vec<Errands>,
+    /// The epoch that each worker has in force.
+    installed: Vec<AtomicU32>,
 }
 
 impl Control {
@@ -78,7 +80,9 @@ impl Control {
             .map(|_| eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC))
             .collect::<Result<_, _>>()?;
         let errands = (0..workers).map(|_| Errands::new()).collect();
-        Ok(Control { generation: ArcSwap::new(generation), stop: AtomicBool::new(false), wakers, errands })
+        let installed = (0..workers).map(|_| AtomicU32::new(generation.epoch().0)).collect();
+        let stop = AtomicBool::new(false);
+        Ok(Control { generation: ArcSwap::new(generation), stop, wakers, errands, installed })
     }
 
     /// The generation that workers take up between two batches.
@@ -91,6 +95,21 @@ impl Control {
     pub fn publish(&self, generation: Arc<Generation>) {
         self.generation.store(generation);
         self.wake();
+    }
+
+    /// Waits until every worker has the generation in force that was published last; whether they all had it in time.
+    pub fn wait_until_installed(&self, patience: Duration) -> bool {
+        let wanted = self.generation.load().epoch().0;
+        let deadline = Instant::now() + patience;
+        loop {
+            if self.installed.iter().all(|epoch| epoch.load(Ordering::Acquire) >= wanted) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 
     /// Asks all workers to stop.
@@ -219,6 +238,7 @@ impl Worker {
         let published = self.control.generation.load();
         if !Arc::ptr_eq(&published, self.engine.generation()) {
             self.engine.install(Arc::clone(&published));
+            self.control.installed[self.index].store(published.epoch().0, Ordering::Release);
         }
     }
 

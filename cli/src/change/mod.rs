@@ -12,8 +12,10 @@
 
 mod diff;
 mod history;
+mod keeper;
 mod versions;
 
 pub use diff::{Difference, TextDiff, compare, compare_text};
 pub use history::{Entry, History, Note, VerifyError, verify};
+pub use keeper::{Action, Keeper, KeeperError, Started};
 pub use versions::{Current, Pending, Version, Versions};

@@ -1,5 +1,6 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
+mod change;
 mod check;
 mod completions;
 mod demo;
@@ -29,16 +30,26 @@ pub struct CommandLine {
 /// Every word that the program understands.
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Put a gateway file into force on a running gateway.
+    Apply(change::Apply),
     /// Check a gateway file and all that it includes, and run its tests.
     Check(check::Check),
+    /// Keep the change that was applied with `--confirm`.
+    Confirm(change::Confirm),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
     /// Write the manual pages into a folder.
     Man(man::Man),
     /// Show the gateway at work between three network namespaces.
     Demo(demo::DemoCommand),
+    /// Tell what a file or an earlier version would change of what is in force.
+    Diff(change::Diff),
+    /// Tell who changed what, and when.
+    History(change::History),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
+    /// Put an earlier version into force again.
+    Rollback(change::Rollback),
     /// Run the gateway.
     Run(run::Run),
     /// Print the JSON Schema of the gateway file, for editors.
@@ -54,11 +65,16 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
+            Command::Apply(apply) => apply.run(),
             Command::Check(check) => check.run(),
+            Command::Confirm(confirm) => confirm.run(),
             Command::Completions(completions) => completions.run(CommandLine::command()),
             Command::Man(man) => man.run(CommandLine::command()),
             Command::Demo(demo) => demo.run(),
+            Command::Diff(diff) => diff.run(),
+            Command::History(history) => history.run(),
             Command::Replay(replay) => replay.run(),
+            Command::Rollback(rollback) => rollback.run(),
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
             Command::Show(show) => show.run(),

@@ -2,15 +2,18 @@
 
 use super::Outcome;
 use super::replay::{summary_json, summary_text};
+use crate::change::{Action, Keeper, Started};
+use crate::config::{self, Bundle, Configuration};
 use crate::control::{Desk, Order, Server};
 use crate::replay::Names;
 use crate::run::{EventLine, Gateway, Host, HostOptions};
 use crossbeam_channel::{Receiver, Select};
 use dataplane::event::Event;
+use dataplane::generation::LiveFlows;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +32,15 @@ pub(super) struct Run {
     /// The socket at which the gateway can be asked and told; see `bulkhead show`.
     #[arg(long, value_name = "PATH", default_value = crate::control::SOCKET)]
     socket: PathBuf,
+    /// Where versions, history and counts are kept.
+    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/bulkhead")]
+    state: PathBuf,
+    /// Keep nothing.
+    #[arg(long, conflicts_with = "state")]
+    no_state: bool,
+    /// How many versions are kept.
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    keep_versions: usize,
     /// Serve no socket.
     #[arg(long, conflicts_with = "socket")]
     no_socket: bool,
@@ -44,7 +56,7 @@ const ORDERS: usize = 64;
 
 impl Run {
     pub(super) fn run(self) -> Outcome {
-        let Some(configuration) = super::load(&self.config) else { return Outcome::Failure };
+        let Some((keeper, configuration)) = self.configuration() else { return Outcome::Failure };
         let mut events = match self.open_events() {
             Ok(events) => events,
             Err(message) => {
@@ -67,8 +79,8 @@ impl Run {
                 return Outcome::Failure;
             }
         };
-        let options = HostOptions { source: self.config.clone(), state: None };
-        let mut host = Host::new(gateway, options, &mut |word| tell!("bulkhead: {word}"));
+        let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
+        let mut host = Host::new(gateway, options, keeper, &mut |word| tell!("bulkhead: {word}"));
         let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
         let server = if self.no_socket {
             None
@@ -105,6 +117,9 @@ impl Run {
                     tell!("error: a rule has expired, but the rest can't be put into force: {error}")
                 }
             }
+            if let Some(what) = host.revert_if_due() {
+                tell!("bulkhead: {what}");
+            }
             host.look_at_links().iter().for_each(|change| tell!("bulkhead: {change}"));
             wait(&mut host, &orders);
             events.drain(host.gateway(), &mut lost);
@@ -131,13 +146,57 @@ impl Run {
     }
 
     fn reload(&self, host: &mut Host) {
-        let Some(configuration) = super::load(&self.config) else {
+        let Some(checked) = super::load_with_tables(&self.config) else {
             tell!("bulkhead: {} is not put into force; nothing has changed", self.config.display());
             return;
         };
-        match host.reload(configuration) {
-            Ok(()) => tell!("bulkhead: {} is in force", self.config.display()),
+        let bundle = Bundle::of(checked.configuration.sources());
+        let action = Action::of_gateway("reload", "SIGHUP");
+        match host.apply(checked, &bundle, None, &action, None, LiveFlows::Recheck) {
+            Ok(_) => tell!("bulkhead: {} is in force", self.config.display()),
             Err(error) => tell!("error: {error}\nbulkhead: nothing has changed"),
+        }
+    }
+
+    /// The state folder.
+    fn folder(&self) -> Option<&Path> {
+        (!self.no_state).then_some(self.state.as_path())
+    }
+
+    /// What to start with: the gateway file, or what was in force when the gateway stopped.
+    fn configuration(&self) -> Option<(Option<Keeper>, Configuration)> {
+        let file = super::load(&self.config);
+        let Some(folder) = self.folder() else { return file.map(|configuration| (None, configuration)) };
+        let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
+        let mut keeper = match keeper {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                tell!("error: the state folder {}: {error}; say `--state` or `--no-state`", folder.display());
+                return None;
+            }
+        };
+        let hash = file.as_ref().map(|configuration| Bundle::of(configuration.sources()).hash());
+        let (configuration, version) = match (keeper.start_with(hash.as_deref()), file) {
+            (Started::File, Some(configuration)) => (configuration, None),
+            (Started::Version(version, why), _) => {
+                tell!("bulkhead: version {} is put into force: {why}", version.number);
+                let now = config::now();
+                let loaded = config::load_bundle(&version.bundle, now).and_then(|c| config::check(c, now));
+                (super::report(&self.config, loaded)?.configuration, Some(version.number))
+            }
+            (Started::File | Started::Nothing, _) => {
+                tell!("error: there is no configuration that is fit, and nothing may pass");
+                return None;
+            }
+        };
+        let bundle = Bundle::of(configuration.sources());
+        let action = Action::of_gateway("start", format!("of {}", self.config.display()));
+        match keeper.begin(&bundle, version, &action, None, hash) {
+            Ok(_) => Some((Some(keeper), configuration)),
+            Err(error) => {
+                tell!("bulkhead: what is in force can't be kept: {error}");
+                Some((None, configuration))
+            }
         }
     }
 

@@ -40,10 +40,8 @@ impl Bundle {
     /// The files that a configuration was read from.
     #[must_use]
     pub fn of(sources: &Sources) -> Bundle {
-        let file = |f: &super::source::SourceFile| BundleFile {
-            path: plain(f.path()),
-            text: f.text().to_owned(),
-        };
+        let file =
+            |f: &super::source::SourceFile| BundleFile { path: plain(f.path()), text: f.text().to_owned() };
         Bundle { files: sources.iter().map(file).collect() }
     }
 

@@ -19,7 +19,10 @@ mod server;
 pub use client::{Client, ClientError};
 pub use desk::{Desk, Order, Outbox};
 pub use line::{Budget, LineReader, ReadError};
-pub use protocol::{Envelope, Failure, FailureCode, FlowFilter, Hello, PROTOCOL, Reply, Request, Show};
+pub use protocol::{
+    ApplyOptions, Envelope, EstablishedFlows, Failure, FailureCode, FlowFilter, Hello, PROTOCOL, Reply,
+    Request, Show,
+};
 pub use server::{Server, User};
 
 /// Where the socket is, unless `--socket` says otherwise.

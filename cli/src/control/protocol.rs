@@ -1,5 +1,6 @@
 //! The lines that travel on the control socket.
 
+use crate::config::Bundle;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -46,6 +47,71 @@ pub enum Request {
         #[serde(default)]
         limit: Option<u64>,
     },
+    /// Puts a configuration into force.
+    Apply {
+        /// Its files.
+        bundle: Bundle,
+        /// How.
+        #[serde(default)]
+        options: ApplyOptions,
+    },
+    /// Confirms what was applied with a time to confirm it in.
+    Confirm {
+        /// What the user says of it.
+        #[serde(default)]
+        message: Option<String>,
+    },
+    /// Puts an earlier version into force.
+    Rollback {
+        /// Which; left out: the one before, or behind what is not confirmed.
+        #[serde(default)]
+        version: Option<u64>,
+        /// What the user says of it.
+        #[serde(default)]
+        message: Option<String>,
+    },
+    /// What files, or a version, would change of what is in force.
+    Diff {
+        /// The files.
+        #[serde(default)]
+        bundle: Option<Bundle>,
+        /// The version; left out, as the files: the one before.
+        #[serde(default)]
+        version: Option<u64>,
+    },
+    /// Who changed what, and when.
+    History {
+        /// Check that nothing was changed in it, instead of telling it.
+        #[serde(default)]
+        verify: bool,
+    },
+}
+
+/// How a configuration is put into force.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApplyOptions {
+    /// Seconds after which it goes back, unless it is confirmed.
+    pub confirm_s: Option<f64>,
+    /// What the user says of it.
+    pub message: Option<String>,
+    /// What happens to the flows that there are.
+    pub established: EstablishedFlows,
+    /// Only tell what it would change.
+    pub dry_run: bool,
+}
+
+/// What a change does to the flows that there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum EstablishedFlows {
+    /// They are judged again at their next packet.
+    #[default]
+    Recheck,
+    /// They live on.
+    Keep,
+    /// They end.
+    Flush,
 }
 
 /// What can be shown, but for flows, which take a filter.

@@ -1,12 +1,12 @@
 //! A gateway from its start to its end.
 
-use crate::config::{self, Configuration};
+use crate::config::{self, Checked, Configuration};
 use classifier::policy::Timestamp;
 use conntrack::time::Tick;
 use dataplane::counters::Counters;
 use dataplane::engine::{Engine, Resolve};
 use dataplane::event::{self, EventSource};
-use dataplane::generation::{GenerationError, Generations};
+use dataplane::generation::{GenerationError, Generations, LiveFlows};
 use dataplane::network::PortFacts;
 use dataplane::port::Port;
 use dataplane::port::xdp::{self, OpenError, PortGuard, PortRequest};
@@ -165,7 +165,22 @@ impl Gateway {
     ///
     /// # Errors
     /// Where it asks for other ports or workers, or its policy can't be put into force.
-    pub fn reload(&mut self, configuration: Configuration) -> Result<(), ReloadError> {
+    pub fn reload(&mut self, checked: Checked, flows: LiveFlows) -> Result<(), ReloadError> {
+        let Checked { configuration, tables } = checked;
+        self.may_become(&configuration)?;
+        let now = config::now();
+        let generation = self.generations.of_tables(tables, &configuration.topology, &self.facts, now, flows);
+        self.control.publish(Arc::new(generation.map_err(ReloadError::Generation)?));
+        self.expiry = configuration.policy.next_expiry(now);
+        self.configuration = configuration;
+        Ok(())
+    }
+
+    /// Whether a configuration can be put into force without a restart.
+    ///
+    /// # Errors
+    /// What would have to be other ports or workers.
+    pub fn may_become(&self, configuration: &Configuration) -> Result<(), ReloadError> {
         let (old, new) = (&self.configuration.topology, &configuration.topology);
         if old.ports != new.ports {
             return Err(ReloadError::NeedsRestart("ports"));
@@ -176,10 +191,6 @@ impl Gateway {
         if self.configuration.conntrack != configuration.conntrack {
             return Err(ReloadError::NeedsRestart("`[conntrack]`"));
         }
-        let now = config::now();
-        self.publish(&configuration, now).map_err(ReloadError::Generation)?;
-        self.expiry = configuration.policy.next_expiry(now);
-        self.configuration = configuration;
         Ok(())
     }
 

@@ -11,5 +11,5 @@ pub use event::EventLine;
 pub use file::replace_file;
 pub use gateway::{Gateway, ReloadError, StartError};
 pub use hits::{DEFAULT, HitTable, KeptHits};
-pub use host::{Host, HostOptions};
+pub use host::{Applied, Host, HostOptions};
 pub use links::Links;

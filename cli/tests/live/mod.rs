@@ -143,6 +143,7 @@ impl Program {
             .arg(file.path())
             // Gateways of several tests run at once.
             .args((!arguments.contains(&"--socket")).then_some("--no-socket"))
+            .args((!arguments.contains(&"--state")).then_some("--no-state"))
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -7,6 +7,7 @@ use classifier::addr::{IpRange, Prefix};
 use classifier::flow::FlowKey;
 use classifier::policy::{SegmentId, Service};
 use conntrack::FlowView;
+use dataplane::engine::Engine;
 use dataplane::generation::Generation;
 use dataplane::inspect::PORTION;
 use serde_json::{Value, json};
@@ -172,13 +173,8 @@ pub(super) fn list(
     let wanted = Wanted::new(shared, filter)?;
     let mut told = 0;
     for worker in 0..shared.control.workers() {
-        let mut cursor = Some(0);
-        let mut portion = Vec::with_capacity(PORTION);
-        while let Some(at) = cursor {
-            let (next, views) = shared
-                .control
-                .ask(worker, move |engine| (engine.flows_from(at, &mut portion), portion))?
-                .wait()?;
+        let mut portions = Portions::new(shared, worker);
+        while let Some(views) = portions.next()? {
             for view in views.iter().filter(|view| wanted.holds(view)) {
                 if limit.is_some_and(|limit| told >= limit) {
                     return Ok(json!({ "flows": told, "more": true }));
@@ -186,10 +182,32 @@ pub(super) fn list(
                 out.item(wanted.line(view, worker))?;
                 told += 1;
             }
-            portion = views;
-            portion.clear();
-            cursor = next;
         }
     }
     Ok(json!({ "flows": told, "more": false }))
+}
+
+/// The flows of a worker, a portion at a time.
+pub(super) struct Portions<'a> {
+    shared: &'a Shared,
+    worker: usize,
+    cursor: Option<u64>,
+    portion: Vec<FlowView>,
+}
+
+impl Portions<'_> {
+    pub(super) fn new(shared: &Shared, worker: usize) -> Portions<'_> {
+        Portions { shared, worker, cursor: Some(0), portion: Vec::with_capacity(PORTION) }
+    }
+
+    /// The next portion, which may be empty; `None` after the last.
+    pub(super) fn next(&mut self) -> Result<Option<&[FlowView]>, Failure> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        // The worker fills what it is given, and allocates nothing.
+        let mut portion = std::mem::take(&mut self.portion);
+        portion.clear();
+        let errand = move |engine: &mut Engine| (engine.flows_from(cursor, &mut portion), portion);
+        (self.cursor, self.portion) = self.shared.control.ask(self.worker, errand)?.wait()?;
+        Ok(Some(&self.portion))
+    }
 }

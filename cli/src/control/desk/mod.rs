@@ -1,5 +1,6 @@
 //! What requests come to: each is answered on its client's own thread.
 
+mod change;
 mod counters;
 mod flows;
 mod listing;
@@ -110,10 +111,15 @@ impl Desk {
     ///
     /// # Errors
     /// The failure that the client is told.
-    pub fn answer(&self, _user: &User, request: Request, out: &mut dyn Outbox) -> Result<Value, Failure> {
+    pub fn answer(&self, user: &User, request: Request, out: &mut dyn Outbox) -> Result<Value, Failure> {
         match request {
             Request::Show { what } => self.show(what, out),
             Request::Flows { filter, limit } => flows::list(&self.shared, &filter, limit, out),
+            Request::Apply { bundle, options } => change::apply(self, user, bundle, options, out),
+            Request::Confirm { message } => change::confirm(self, user, message),
+            Request::Rollback { version, message } => change::rollback(self, user, version, message),
+            Request::Diff { bundle, version } => change::diff(self, bundle, version, out),
+            Request::History { verify } => change::history(self, verify, out),
         }
     }
 
