@@ -10,6 +10,7 @@
 //! - A flow that is established is never evicted.
 
 pub mod config;
+pub mod snapshot;
 pub mod time;
 
 mod entry;

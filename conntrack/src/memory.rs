@@ -19,12 +19,12 @@ pub(crate) fn zeroed_slice<T: Zeroed>(length: usize) -> Box<[T]> {
 /// Asks the CPU to fetch the cache line of a value.
 #[inline]
 pub(crate) fn prefetch<T>(value: &T) {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch reads nothing that the program can see, and the pointer comes from a reference.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(any(not(target_arch = "x86_64"), bulkhead_portable))]
     let _ = value;
 }

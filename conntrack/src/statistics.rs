@@ -5,6 +5,8 @@
 pub struct Statistics {
     /// Flows that were opened, replaced ones included.
     pub opened: u64,
+    /// Flows that were there before a restart; they are not counted as opened.
+    pub restored: u64,
     /// Flows that replaced one that was closing.
     pub replaced: u64,
     /// Flows that ended because they were idle.

@@ -110,6 +110,11 @@ impl<A: Address> Table<A> {
         self.notes[slot as usize].opened
     }
 
+    /// Says when an entry was opened, where that was not now.
+    pub(crate) fn set_opened(&mut self, slot: u32, opened: Moment) {
+        self.notes[slot as usize].opened = opened;
+    }
+
     /// Enters a flow, which must not be there, and sets its timer. `None`: there is no room.
     pub(crate) fn insert(&mut self, now: Tick, key: Key<A>, body: Body) -> Option<u32> {
         let slot = self.wheel.take_slot()?;

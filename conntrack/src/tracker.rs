@@ -13,6 +13,7 @@
 
 mod admission;
 mod inspection;
+mod snapshot;
 mod timers;
 
 use crate::config::Config;

@@ -200,14 +200,14 @@ impl Arena {
     #[inline]
     pub fn prefetch(&self, frame: &Frame) {
         let chunk = self.chunk(frame);
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
         // SAFETY: a prefetch has no effect but on the caches, whatever the address.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
                 chunk.as_ptr().cast::<i8>(),
             );
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(any(not(target_arch = "x86_64"), bulkhead_portable))]
         let _ = chunk;
     }
 }

@@ -200,6 +200,11 @@ impl Generations {
         &self.names[key.0 as usize]
     }
 
+    /// The ids of all rules that have a key, in the order of the keys.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     /// How many keys were given out.
     #[must_use]
     pub fn rule_keys(&self) -> usize {

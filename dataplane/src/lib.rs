@@ -27,6 +27,7 @@ mod neighbors;
 pub mod counters;
 pub mod engine;
 mod pipeline;
+pub mod restore;
 mod stage;
 
 mod errand;

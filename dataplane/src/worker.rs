@@ -17,6 +17,7 @@ use crate::port::Port;
 use crate::topology::Idle;
 use arc_swap::ArcSwap;
 use classifier::addr::PortId;
+use conntrack::Tracker;
 use conntrack::time::Tick;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::time::Timespec;
@@ -166,6 +167,14 @@ impl Control {
     }
 }
 
+/// What a worker leaves behind.
+pub struct Stopped {
+    /// What it has counted.
+    pub counters: Counters,
+    /// Its flow table, as it was after the last frame.
+    pub tracker: Tracker,
+}
+
 /// One worker.
 pub struct Worker {
     engine: Engine,
@@ -197,9 +206,9 @@ impl Worker {
         Worker { engine, ports, control, index, idle, teller: events.map(Teller::new), next_tag: 0 }
     }
 
-    /// Runs until it is asked to stop; what it has counted.
+    /// Runs until it is asked to stop; what it leaves behind.
     #[must_use]
-    pub fn run(mut self, clock: Clock) -> Counters {
+    pub fn run(mut self, clock: Clock) -> Stopped {
         let mut batch = Batch::default();
         let mut received = Vec::with_capacity(LANES);
         let mut quiet = 0_u32;
@@ -223,7 +232,10 @@ impl Worker {
         self.engine.abandon_waiting();
         self.tell_late();
         self.transmit();
-        self.engine.counters().clone()
+        let counters = self.engine.counters().clone();
+        let mut tracker = self.engine.into_tracker();
+        tracker.advance(clock.now());
+        Stopped { counters, tracker }
     }
 
     fn tell_late(&mut self) {

@@ -8,11 +8,11 @@
 
 /// The counter, where the processor has one that is known here.
 pub(crate) fn now() -> Option<u64> {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
     {
         // SAFETY: every x86-64 processor has the counter, and Linux lets programs read it.
         Some(unsafe { std::arch::x86_64::_rdtsc() })
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(any(not(target_arch = "x86_64"), bulkhead_portable))]
     None
 }

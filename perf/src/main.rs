@@ -10,6 +10,7 @@ mod engine;
 mod random;
 mod report;
 mod share;
+mod verify;
 mod workload;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,6 +32,8 @@ enum Command {
     Engine(EngineArguments),
     /// Headers from memory through the compiled policy, on one core
     Classifier(crate::classifier::ClassifierArguments),
+    /// Whether the compiled policy says what the linear scan says, packet by packet, on all instructions
+    Verify(crate::verify::VerifyArguments),
 }
 
 /// A transport protocol.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Classifier(arguments) => {
             crate::classifier::classifier(&arguments).map_err(|text| text.to_string().into())
         }
+        Command::Verify(arguments) => crate::verify::verify(&arguments).map_err(Into::into),
     };
     match report.map(|text| writeln!(io::stdout(), "{text}")) {
         Ok(Ok(())) => ExitCode::SUCCESS,

@@ -2,11 +2,11 @@
 
 use super::Outcome;
 use super::replay::{summary_json, summary_text};
-use crate::change::{Action, Keeper, Started};
+use crate::change::{Action, Keeper, KeeperError, Started};
 use crate::config::{self, Bundle, Configuration};
 use crate::control::{Desk, Order, Server};
 use crate::replay::Names;
-use crate::run::{EventLine, Gateway, Host, HostOptions};
+use crate::run::{DEFAULT_STATE, EventLine, Gateway, Host, HostOptions, Resumption};
 use crossbeam_channel::{Receiver, Select};
 use dataplane::event::Event;
 use dataplane::generation::LiveFlows;
@@ -32,18 +32,19 @@ pub(super) struct Run {
     /// The socket at which the gateway can be asked and told; see `bulkhead show`.
     #[arg(long, value_name = "PATH", default_value = crate::control::SOCKET)]
     socket: PathBuf,
-    /// Where versions, history and counts are kept.
-    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/bulkhead")]
+    /// Serve no socket.
+    #[arg(long, conflicts_with = "socket")]
+    no_socket: bool,
+    /// Where versions, history and counts are kept, and the flows between a planned end (SIGTERM, SIGINT) and the
+    /// next start.
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE, conflicts_with = "no_state")]
     state: PathBuf,
-    /// Keep nothing.
-    #[arg(long, conflicts_with = "state")]
+    /// Keep nothing: neither versions nor flows.
+    #[arg(long)]
     no_state: bool,
     /// How many versions are kept.
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     keep_versions: usize,
-    /// Serve no socket.
-    #[arg(long, conflicts_with = "socket")]
-    no_socket: bool,
     /// How to write the last counters.
     #[arg(short, long, value_enum, default_value_t = super::Output::Text)]
     output: super::Output,
@@ -56,7 +57,8 @@ const ORDERS: usize = 64;
 
 impl Run {
     pub(super) fn run(self) -> Outcome {
-        let Some((keeper, configuration)) = self.configuration() else { return Outcome::Failure };
+        let Some((keeper, beginning)) = self.beginning() else { return Outcome::Failure };
+        let configuration = beginning.configuration.clone();
         let mut events = match self.open_events() {
             Ok(events) => events,
             Err(message) => {
@@ -72,13 +74,28 @@ impl Run {
                 return Outcome::Failure;
             }
         };
-        let gateway = match Gateway::start(configuration, &mut |word| tell!("bulkhead: {word}")) {
-            Ok(gateway) => gateway,
+        let report = &mut |word| tell!("bulkhead: {word}");
+        let started = match self.folder() {
+            None => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
+            Some(folder) => Gateway::resume(configuration, folder, report).map(|(g, r)| (g, Some(r))),
+        };
+        let (gateway, resumption) = match started {
+            Ok(started) => started,
             Err(error) => {
                 tell!("error: {error}");
                 return Outcome::Failure;
             }
         };
+        // Where the folder is another gateway's, or can't be used, nothing is written there.
+        let mut keeper = keeper.filter(|_| !matches!(resumption, Some(Resumption::Refused(..))));
+        if let Some(resumption) = resumption {
+            tell!("bulkhead: {resumption}");
+            events.resumed(&resumption);
+        }
+        if let Some(Err(error)) = keeper.as_mut().map(|keeper| beginning.keep(keeper)) {
+            tell!("bulkhead: what is in force can't be kept: {error}");
+            keeper = None;
+        }
         let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
         let mut host = Host::new(gateway, options, keeper, &mut |word| tell!("bulkhead: {word}"));
         let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
@@ -131,10 +148,17 @@ impl Run {
             tell!("bulkhead: rule hits are not kept: {error}");
         }
         match host.into_gateway().stop() {
-            Ok(counters) => {
+            Ok(stop) => {
+                match stop.saved {
+                    Some(Ok(flows)) => tell!("bulkhead: {flows} flows are saved in {}", self.state.display()),
+                    Some(Err(error)) => {
+                        tell!("error: the flows can't be saved in {}: {error}", self.state.display());
+                    }
+                    None => {}
+                }
                 match self.output {
-                    super::Output::Text => answer!("{}", summary_text(&counters).trim_end()),
-                    super::Output::Json => answer!("{}", summary_json(&counters)),
+                    super::Output::Text => answer!("{}", summary_text(&stop.counters).trim_end()),
+                    super::Output::Json => answer!("{}", summary_json(&stop.counters)),
                 }
                 if ended_well { Outcome::Success } else { Outcome::Failure }
             }
@@ -164,40 +188,36 @@ impl Run {
     }
 
     /// What to start with: the gateway file, or what was in force when the gateway stopped.
-    fn configuration(&self) -> Option<(Option<Keeper>, Configuration)> {
+    fn beginning(&self) -> Option<(Option<Keeper>, Beginning)> {
         let file = super::load(&self.config);
-        let Some(folder) = self.folder() else { return file.map(|configuration| (None, configuration)) };
+        let source = self.config.display().to_string();
+        let of_file =
+            |configuration, hash| Beginning { configuration, version: None, hash, source: source.clone() };
+        let Some(folder) = self.folder() else { return Some((None, of_file(file?, None))) };
         let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
         let mut keeper = match keeper {
             Ok(keeper) => keeper,
             Err(error) => {
-                tell!("error: the state folder {}: {error}; say `--state` or `--no-state`", folder.display());
-                return None;
+                tell!("bulkhead: no versions are kept, for {} can't be used: {error}", folder.display());
+                return Some((None, of_file(file?, None)));
             }
         };
         let hash = file.as_ref().map(|configuration| Bundle::of(configuration.sources()).hash());
-        let (configuration, version) = match (keeper.start_with(hash.as_deref()), file) {
-            (Started::File, Some(configuration)) => (configuration, None),
+        let beginning = match (keeper.start_with(hash.as_deref()), file) {
+            (Started::File, Some(configuration)) => of_file(configuration, hash),
             (Started::Version(version, why), _) => {
                 tell!("bulkhead: version {} is put into force: {why}", version.number);
                 let now = config::now();
                 let loaded = config::load_bundle(&version.bundle, now).and_then(|c| config::check(c, now));
-                (super::report(&self.config, loaded)?.configuration, Some(version.number))
+                let configuration = super::report(&self.config, loaded)?.configuration;
+                Beginning { version: Some(version.number), ..of_file(configuration, hash) }
             }
             (Started::File | Started::Nothing, _) => {
                 tell!("error: there is no configuration that is fit, and nothing may pass");
                 return None;
             }
         };
-        let bundle = Bundle::of(configuration.sources());
-        let action = Action::of_gateway("start", format!("of {}", self.config.display()));
-        match keeper.begin(&bundle, version, &action, None, hash) {
-            Ok(_) => Some((Some(keeper), configuration)),
-            Err(error) => {
-                tell!("bulkhead: what is in force can't be kept: {error}");
-                Some((None, configuration))
-            }
-        }
+        Some((Some(keeper), beginning))
     }
 
     fn open_events(&self) -> Result<Events, String> {
@@ -230,12 +250,40 @@ fn wait(host: &mut Host, orders: &Receiver<Order>) {
     }
 }
 
+/// What a gateway begins with.
+struct Beginning {
+    configuration: Configuration,
+    /// Its number, where it is a version that was kept.
+    version: Option<u64>,
+    /// The hash of the gateway file.
+    hash: Option<String>,
+    /// The name of the gateway file.
+    source: String,
+}
+
+impl Beginning {
+    fn keep(self, keeper: &mut Keeper) -> Result<(), KeeperError> {
+        let bundle = Bundle::of(self.configuration.sources());
+        let action = Action::of_gateway("start", format!("of {}", self.source));
+        keeper.begin(&bundle, self.version, &action, None, self.hash).map(|_| ())
+    }
+}
+
 /// Where events go.
 struct Events {
     sink: Option<Box<dyn Write>>,
 }
 
 impl Events {
+    /// Writes what came of the saved flows.
+    fn resumed(&mut self, resumption: &Resumption) {
+        let line = resumption.event(&jiff::Timestamp::now().to_string());
+        if let (Some(sink), Some(line)) = (&mut self.sink, line) {
+            // A full disk must not stop the gateway.
+            let _ = writeln!(sink, "{line}");
+        }
+    }
+
     /// Writes what the workers have told of.
     fn drain(&mut self, gateway: &Gateway, lost: &mut u64) {
         let source = gateway.events();

@@ -209,7 +209,7 @@ impl Stage {
     #[must_use]
     pub fn take_down(self) -> Option<dataplane::counters::Counters> {
         let Stage { _services, gateway, wire: _wire, hosts: _hosts, bed: _bed } = self;
-        gateway.stop().ok()
+        gateway.stop().ok().map(|stop| stop.counters)
     }
 }
 

@@ -1,7 +1,9 @@
 //! A gateway from its start to its end.
 
+use super::state::{Resumption, StateDirectory};
 use crate::config::{self, Checked, Configuration};
 use classifier::policy::Timestamp;
+use conntrack::Tracker;
 use conntrack::time::Tick;
 use dataplane::counters::Counters;
 use dataplane::engine::{Engine, Resolve};
@@ -10,8 +12,10 @@ use dataplane::generation::{GenerationError, Generations, LiveFlows};
 use dataplane::network::PortFacts;
 use dataplane::port::Port;
 use dataplane::port::xdp::{self, OpenError, PortGuard, PortRequest};
-use dataplane::worker::{Clock, Control, Worker};
+use dataplane::restore;
+use dataplane::worker::{Clock, Control, Stopped, Worker};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -83,7 +87,8 @@ pub struct Gateway {
     generations: Generations,
     facts: Vec<PortFacts>,
     control: Arc<Control>,
-    workers: Vec<JoinHandle<Counters>>,
+    workers: Vec<JoinHandle<Stopped>>,
+    state: Option<StateDirectory>,
     expiry: Option<Timestamp>,
     clock: Clock,
     events: EventSource,
@@ -100,6 +105,27 @@ impl Gateway {
         configuration: Configuration,
         report: &mut dyn FnMut(String),
     ) -> Result<Gateway, StartError> {
+        Gateway::begin(configuration, None, report).map(|(gateway, _)| gateway)
+    }
+
+    /// As [`Gateway::start`], with the flows that were saved in a directory; where it can't be used the gateway
+    /// starts without.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::start`].
+    pub fn resume(
+        configuration: Configuration,
+        state: &Path,
+        report: &mut dyn FnMut(String),
+    ) -> Result<(Gateway, Resumption), StartError> {
+        Gateway::begin(configuration, Some(state), report)
+    }
+
+    fn begin(
+        configuration: Configuration,
+        state: Option<&Path>,
+        report: &mut dyn FnMut(String),
+    ) -> Result<(Gateway, Resumption), StartError> {
         let requests: Vec<PortRequest> = configuration
             .topology
             .ports
@@ -121,7 +147,7 @@ impl Gateway {
         let generation = Arc::new(generation);
         let control = Arc::new(Control::new(Arc::clone(&generation), 1).map_err(StartError::System)?);
         let (sink, events) = event::ring();
-        let engine = Engine::new(
+        let mut engine = Engine::new(
             generation,
             &configuration.conntrack,
             secret().map_err(StartError::System)?,
@@ -137,8 +163,18 @@ impl Gateway {
             .collect();
         let idle = configuration.topology.idle;
         let core = configuration.topology.cores.first().copied();
-        let worker = Worker::new(engine, ports, Arc::clone(&control), 0, idle, Some(sink));
         let clock = Clock::start();
+        // Only now: a gateway that is on its way out has let go of its ports when its flows are saved.
+        let (state, resumption) = match state.map(|path| (path, StateDirectory::take(path))) {
+            None => (None, Resumption::Nothing),
+            Some((path, Err(error))) => (None, Resumption::Refused(path.to_owned(), error)),
+            Some((_, Ok(state))) => {
+                let names = restore::names(&configuration.topology, &generations);
+                let resumption = state.restore(&mut engine, clock.now(), &names, &configuration);
+                (Some(state), resumption)
+            }
+        };
+        let worker = Worker::new(engine, ports, Arc::clone(&control), 0, idle, Some(sink));
         let thread = std::thread::Builder::new()
             .name("worker-0".to_owned())
             .spawn(move || {
@@ -148,17 +184,19 @@ impl Gateway {
                 worker.run(clock)
             })
             .map_err(StartError::System)?;
-        Ok(Gateway {
+        let gateway = Gateway {
             expiry: configuration.policy.next_expiry(now),
             configuration,
             generations,
             facts,
             control,
             workers: vec![thread],
+            state,
             clock,
             events,
             guards: opened.guards,
-        })
+        };
+        Ok((gateway, resumption))
     }
 
     /// Puts another configuration into force between two batches, or changes nothing.
@@ -216,21 +254,28 @@ impl Gateway {
         Ok(())
     }
 
-    /// Stops the workers and puts the interfaces back; what was counted. An error: a worker panicked.
+    /// Stops the workers, saves the flows where the gateway has a directory for them, and puts the interfaces back;
+    /// what was counted.
     ///
     /// # Errors
-    /// Where a worker had panicked.
-    pub fn stop(mut self) -> Result<Counters, WorkerDied> {
-        self.join()
+    /// Where a worker had panicked; no flow is saved then.
+    pub fn stop(mut self) -> Result<Stop, WorkerDied> {
+        let (counters, trackers) = self.join()?;
+        let names = restore::names(&self.configuration.topology, &self.generations);
+        let saved = self.state.as_ref().map(|state| state.save(&trackers, &names, &self.configuration));
+        Ok(Stop { counters, saved })
     }
 
-    fn join(&mut self) -> Result<Counters, WorkerDied> {
+    fn join(&mut self) -> Result<(Counters, Vec<Tracker>), WorkerDied> {
         self.control.stop();
         let mut counters = None;
+        let mut trackers = Vec::new();
         for worker in self.workers.drain(..) {
-            counters = Some(worker.join().map_err(|_| WorkerDied)?);
+            let stopped = worker.join().map_err(|_| WorkerDied)?;
+            counters = Some(stopped.counters);
+            trackers.push(stopped.tracker);
         }
-        counters.ok_or(WorkerDied)
+        counters.map(|counters| (counters, trackers)).ok_or(WorkerDied)
     }
 
     /// Whether every worker is alive.
@@ -293,6 +338,15 @@ impl Drop for Gateway {
         // Whoever wanted to know has called `stop`.
         let _ = self.join();
     }
+}
+
+/// How a gateway has ended.
+#[derive(Debug)]
+pub struct Stop {
+    /// What was counted.
+    pub counters: Counters,
+    /// How many flows were saved, or why none were; `None`: none were to be.
+    pub saved: Option<std::io::Result<u64>>,
 }
 
 /// A worker panicked; the ports are closed, and nothing is forwarded any more.

@@ -55,7 +55,7 @@ pub(crate) fn start(bed: &Bed, text: &str) -> Gateway {
 
 /// Stops the gateway; its books, which must balance.
 pub(crate) fn stop(gateway: Gateway) -> Counters {
-    let counters = gateway.stop().unwrap();
+    let counters = gateway.stop().unwrap().counters;
     assert!(counters.balance(), "{counters:?}");
     counters
 }
@@ -136,6 +136,8 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it and waits until it says that it runs.
     pub(crate) fn start(bed: &Bed, file: &GatewayFile, arguments: &[&str]) -> Program {
+        // Unless a test is about them, flows of one gateway are none of another's business.
+        let state: &[&str] = if arguments.contains(&"--state") { &[] } else { &["--no-state"] };
         let mut child = bed
             .gateway()
             .command(env!("CARGO_BIN_EXE_bulkhead"))
@@ -143,7 +145,7 @@ impl Program {
             .arg(file.path())
             // Gateways of several tests run at once.
             .args((!arguments.contains(&"--socket")).then_some("--no-socket"))
-            .args((!arguments.contains(&"--state")).then_some("--no-state"))
+            .args(state)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -165,6 +167,11 @@ impl Program {
     /// How many lines of its standard error have this in them.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.said.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// All that it has said on its standard error.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// Waits until it has said something so many times.

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 /// A flow's first packet, as the policy sees it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question {
+pub(crate) struct Question {
     /// VLAN, MAC and address of the source.
     pub source: (VlanKey, Mac, IpAddr),
     /// Address of the destination; its VLAN and MAC follow from the way out.
@@ -27,7 +27,7 @@ pub(super) struct Question {
 
 /// What the policy says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// The decision that counts.
     pub decision: Decision,
     /// The classes that it was made for.
@@ -36,14 +36,14 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Whether the flow is let in.
-    pub(super) fn is_allowed(&self) -> bool {
+    pub(crate) fn is_allowed(&self) -> bool {
         self.decision.verdict == Verdict::Allow
     }
 }
 
 /// Asks for a destination on one VLAN.
 #[inline]
-pub(super) fn ask(generation: &Generation, question: &Question, egress: VlanKey) -> Answer {
+pub(crate) fn ask(generation: &Generation, question: &Question, egress: VlanKey) -> Answer {
     let tables = generation.tables();
     let (vlan, mac, address) = question.source;
     let source = tables.source_class(vlan, mac, address);
@@ -91,7 +91,7 @@ pub(super) fn egress_key(network: &Network, egress: Egress) -> Option<VlanKey> {
 
 /// The terms on which a decision lets a flow in.
 #[inline]
-pub(super) fn terms(generation: &Generation, decision: &Decision, responder_vlan: Option<VlanKey>) -> Terms {
+pub(crate) fn terms(generation: &Generation, decision: &Decision, responder_vlan: Option<VlanKey>) -> Terms {
     let policy = generation.tables().policy();
     let rule = decision.rule.map(|id| (generation.key_of(id), policy.rule(id)));
     Terms {

@@ -8,7 +8,7 @@ pub(crate) mod resolve;
 
 pub(crate) mod route;
 
-mod judge;
+pub(crate) mod judge;
 pub(crate) mod track;
 
 pub(crate) mod emit;

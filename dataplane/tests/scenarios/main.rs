@@ -16,5 +16,6 @@ mod ipv6;
 mod modes;
 mod reload;
 mod resolve;
+mod restart;
 mod stitch;
 mod tcp;

@@ -9,16 +9,16 @@
 //! Packets take no part: what is measured begins with addresses and ports, and ends with the rule.
 
 mod arguments;
-mod classbench;
+pub(crate) mod classbench;
 mod draw;
 mod dump;
 mod header;
 mod measure;
 mod method;
 mod prefixes;
-mod progress;
+pub(crate) mod progress;
 mod report;
-mod segments;
+pub(crate) mod segments;
 #[cfg(test)]
 mod tests;
 mod update;

@@ -2,9 +2,9 @@
 //!
 //! There are three implementations of equal meaning, and the processor is asked once which it can run.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
 pub(crate) mod avx2;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
 pub(crate) mod avx512;
 pub(crate) mod dispatch;
 pub(crate) mod portable;
@@ -51,7 +51,7 @@ impl Instructions {
     pub fn are_available(self) -> bool {
         match self {
             Instructions::Portable => true,
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
             Instructions::Avx2 => {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("bmi1")
@@ -59,14 +59,14 @@ impl Instructions {
                     && is_x86_feature_detected!("popcnt")
                     && is_x86_feature_detected!("lzcnt")
             }
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
             Instructions::Avx512 => {
                 Instructions::Avx2.are_available()
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
             }
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(any(not(target_arch = "x86_64"), bulkhead_portable))]
             Instructions::Avx2 | Instructions::Avx512 => false,
         }
     }

@@ -1,7 +1,7 @@
 use super::portable::Portable;
 use super::*;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
 #[allow(unsafe_code)]
 mod x86 {
     use super::super::avx2::Avx2;
@@ -19,7 +19,7 @@ mod x86 {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
 #[test]
 #[allow(unsafe_code)]
 fn all_instructions_compare_alike() {
