@@ -144,6 +144,28 @@ impl IpRange {
     }
 }
 
+impl fmt::Display for IpRange {
+    /// As a policy writes it: an address, a prefix where the range is one, else `FIRST-LAST`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last, bits): (IpAddr, IpAddr, u32) = match self {
+            IpRange::V4(first, last) => (Ipv4Addr::from(*first).into(), Ipv4Addr::from(*last).into(), 32),
+            IpRange::V6(first, last) => (Ipv6Addr::from(*first).into(), Ipv6Addr::from(*last).into(), 128),
+        };
+        if first == last {
+            return write!(f, "{first}");
+        }
+        let free = match self {
+            IpRange::V4(first, last) => (first ^ last).wrapping_add(1).trailing_zeros().min(bits),
+            IpRange::V6(first, last) => (first ^ last).wrapping_add(1).trailing_zeros().min(bits),
+        };
+        let prefix = Prefix::new(first, (bits - free) as u8).filter(|prefix| IpRange::from(*prefix) == *self);
+        match prefix {
+            Some(_) => write!(f, "{first}/{}", bits - free),
+            None => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
 impl From<Prefix> for IpRange {
     fn from(prefix: Prefix) -> Self {
         match prefix.address {

@@ -107,6 +107,18 @@ impl DropReason {
         self as usize
     }
 
+    /// Whether the policy's default refused it.
+    #[must_use]
+    pub const fn is_of_default(self) -> bool {
+        matches!(self, DropReason::DefaultDeny | DropReason::DefaultReject)
+    }
+
+    /// Whether a rule of the policy refused it, by what it says or by its limit.
+    #[must_use]
+    pub const fn is_of_rule(self) -> bool {
+        matches!(self, DropReason::PolicyDeny | DropReason::PolicyReject | DropReason::RuleLimit)
+    }
+
     /// Whether the frame was refused before the policy was asked (the table of POLICY.md §6).
     #[must_use]
     pub const fn is_before_policy(self) -> bool {

@@ -14,8 +14,10 @@
 #[macro_use]
 mod stream;
 
+pub mod change;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod diagnostic;
 pub mod explain;

@@ -3,57 +3,14 @@
 mod live;
 mod root;
 
-use cli::testbed::{Bed, Host, PingOutcome, TcpOutcome};
+use cli::testbed::{Bed, PingOutcome, TcpOutcome};
 use dataplane::port::xdp::offload;
-use live::{BRIEFLY, GatewayFile, Program, SOON, host, link, wait_until};
+use live::{APP, BRIEFLY, GatewayFile, PING, Program, SOON, at, hosts, link, text, wait_until};
 use root::may_run;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
-
-const APP: &str = "10.0.20.10";
-
-/// A gateway between two VLANs; `services` are what web may use of app.
-fn text(services: &str, idle: &str) -> String {
-    format!(
-        r#"
-[workers]
-idle = "{idle}"
-[[port]]
-name = "trunk0"
-interface = "trunk0"
-[[vlan]]
-id = 10
-port = "trunk0"
-address = ["10.0.10.1/24", "fd00:10::1/64"]
-[[vlan]]
-id = 20
-port = "trunk0"
-address = ["10.0.20.1/24", "fd00:20::1/64"]
-[segment.web]
-members = ["10.0.10.0/24", "fd00:10::/64"]
-[segment.app]
-members = ["10.0.20.0/24", "fd00:20::/64"]
-[[rule]]
-id = "served"
-from = ["web"]
-to = ["app"]
-service = [{services}]
-action = "allow"
-"#
-    )
-}
-
-const PING: &str = r#""icmp/echo-request""#;
-
-fn hosts(bed: &mut Bed) -> (Host, Host) {
-    (host(bed, "web", 10, "10.0.10.10", "fd00:10::10"), host(bed, "app", 20, APP, "fd00:20::10"))
-}
-
-fn at(port: u16) -> SocketAddr {
-    SocketAddr::new(APP.parse().unwrap(), port)
-}
 
 /// One question and its answer on a connection to an echo server.
 fn asks(mut stream: &TcpStream, timeout: Duration) -> bool {

@@ -273,6 +273,16 @@ impl<A: Address> Table<A> {
         (0..self.wheel.touched() as u32).filter(|slot| self.wheel.is_used(*slot))
     }
 
+    /// Places that were ever in use.
+    pub(crate) fn places(&self) -> u64 {
+        self.wheel.touched() as u64
+    }
+
+    /// Whether a slot is in use.
+    pub(crate) fn is_used(&self, slot: u32) -> bool {
+        self.wheel.is_used(slot)
+    }
+
     /// Bytes of memory that a full table takes up.
     pub(crate) fn bytes(&self, capacity: usize) -> usize {
         let per_slot = size_of::<Entry<A>>() + size_of::<Note>() + Wheel::BYTES_PER_SLOT + size_of::<u32>();

@@ -49,6 +49,30 @@ impl Default for Counters {
 }
 
 impl Counters {
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: &Counters) -> Counters {
+        let pairs = [
+            (&mut self.received, other.received),
+            (&mut self.forwarded, other.forwarded),
+            (&mut self.local, other.local),
+            (&mut self.waiting, other.waiting),
+            (&mut self.answers, other.answers),
+            (&mut self.answers_suppressed, other.answers_suppressed),
+            (&mut self.copies, other.copies),
+            (&mut self.copies_lost, other.copies_lost),
+            (&mut self.flows, other.flows),
+            (&mut self.batches, other.batches),
+        ];
+        for (sum, more) in pairs {
+            *sum += more;
+        }
+        for (sum, more) in self.dropped.iter_mut().zip(&other.dropped) {
+            *sum += more;
+        }
+        self
+    }
+
     /// All frames that were dropped or rejected.
     #[must_use]
     pub fn dropped_total(&self) -> u64 {

@@ -6,6 +6,7 @@ use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, Outcome, Verdict};
 use crate::counters::Counters;
 use crate::generation::Generation;
+use crate::hits::Hits;
 use crate::limiter::Limiter;
 use crate::macs::Macs;
 use crate::neighbors::Neighbors;
@@ -85,6 +86,7 @@ pub struct Engine {
     pub(crate) late_flooded: Vec<(u64, VlanKey)>,
     pub(crate) fragments: Fragments,
     pub(crate) resolve: Resolve,
+    pub(crate) hits: Hits,
     aged: Tick,
 }
 
@@ -109,6 +111,8 @@ impl Engine {
         let ports = generation.network().port_count();
         let mut tracker = Tracker::new(tracking, secret);
         tracker.reserve_rules(generation.rule_keys());
+        let mut hits = Hits::default();
+        hits.reserve(generation.rule_keys());
         Engine {
             tracker,
             neighbors: Neighbors::new(vlans),
@@ -123,6 +127,7 @@ impl Engine {
             arena,
             pool,
             resolve,
+            hits,
             aged: Tick(0),
         }
     }
@@ -133,11 +138,13 @@ impl Engine {
     /// and stations are learned anew; where the stitches are, flows begin anew as well, since they name them.
     pub fn install(&mut self, generation: Arc<Generation>) {
         self.tracker.reserve_rules(generation.rule_keys());
+        self.hits.reserve(generation.rule_keys());
         let (old, new) = (self.generation.network(), generation.network());
         let has_same_stitches = old.has_same_stitches(new);
         let has_same_vlans = old.has_same_vlans(new);
         let (vlans, ports) = (new.vlan_count(), new.port_count());
-        if !has_same_stitches {
+        // By number, for a generation may have been overtaken before it was installed here.
+        if !has_same_stitches || generation.flushed() != self.generation.flushed() {
             let flows: Vec<_> = self.tracker.flows().collect();
             for flow in flows {
                 self.tracker.remove(flow);
@@ -179,6 +186,7 @@ impl Engine {
                 continue;
             }
             self.count(outcome);
+            self.hits.count(now, outcome);
         }
     }
 

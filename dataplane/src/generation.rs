@@ -21,6 +21,23 @@ pub struct Generation {
     network: Network,
     keys: Vec<RuleKey>,
     live: HashMap<RuleKey, RuleId>,
+    names: Arc<Vec<Arc<str>>>,
+    /// Flows that were last judged by this epoch or a later one need not be judged again.
+    floor: Epoch,
+    /// The last epoch whose installation ended all flows.
+    flushed: Epoch,
+}
+
+/// What a new generation does to the flows that there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LiveFlows {
+    /// Each is judged again at its next packet, unless its rule has `established = "keep"`.
+    #[default]
+    Recheck,
+    /// They live on by the verdict that they have.
+    Keep,
+    /// They end.
+    Flush,
 }
 
 impl Generation {
@@ -48,6 +65,12 @@ impl Generation {
         self.keys.iter().map(|key| key.0 as usize + 1).max().unwrap_or(0)
     }
 
+    /// How many rules there are, expired ones included.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The key that a rule has in every generation.
     #[must_use]
     pub fn key_of(&self, rule: RuleId) -> RuleKey {
@@ -65,6 +88,24 @@ impl Generation {
     pub fn named_rule(&self, key: RuleKey) -> Option<&Rule> {
         let at = self.keys.iter().position(|k| *k == key)?;
         self.tables.policy().rules().get(at)
+    }
+
+    /// The id of the rule behind a key that was given out up to now, also where this generation has it no more.
+    #[must_use]
+    pub fn rule_name(&self, key: RuleKey) -> Option<&str> {
+        self.names.get(key.0 as usize).map(|name| &**name)
+    }
+
+    /// Whether flows that were last judged in that epoch live on without being judged again.
+    #[must_use]
+    pub fn keeps_flows_since(&self, judged: Epoch) -> bool {
+        judged.0 >= self.floor.0
+    }
+
+    /// The last epoch whose installation ended all flows.
+    #[must_use]
+    pub fn flushed(&self) -> Epoch {
+        self.flushed
     }
 
     /// Whether flows that the rule let in live on without being judged again.
@@ -98,8 +139,10 @@ impl std::error::Error for GenerationError {}
 #[derive(Debug, Default)]
 pub struct Generations {
     next: u32,
-    names: Vec<String>,
-    keys: HashMap<String, RuleKey>,
+    names: Arc<Vec<Arc<str>>>,
+    keys: HashMap<Arc<str>, RuleKey>,
+    floor: u32,
+    flushed: u32,
 }
 
 impl Generations {
@@ -114,8 +157,24 @@ impl Generations {
         ports: &[PortFacts],
         now: Timestamp,
     ) -> Result<Generation, GenerationError> {
+        let tables = Tables::compile(policy, now).map_err(GenerationError::Policy)?;
+        self.of_tables(tables, topology, ports, now, LiveFlows::Recheck)
+    }
+
+    /// As [`Generations::compile`], with tables that were compiled for `now`, or a moment before.
+    ///
+    /// # Errors
+    /// Where the network does not hold together; nothing has changed then.
+    pub fn of_tables(
+        &mut self,
+        tables: Tables,
+        topology: &Topology,
+        ports: &[PortFacts],
+        now: Timestamp,
+        flows: LiveFlows,
+    ) -> Result<Generation, GenerationError> {
         let network = Network::compile(topology, ports).map_err(GenerationError::Network)?;
-        let tables = Tables::compile(Arc::clone(&policy), now).map_err(GenerationError::Policy)?;
+        let policy = Arc::clone(tables.policy());
         let keys: Vec<RuleKey> = policy.rules().iter().map(|rule| self.intern(&rule.id)).collect();
         let live = policy
             .rules()
@@ -125,7 +184,14 @@ impl Generations {
             .map(|(at, _)| (keys[at], RuleId(at as u32)))
             .collect();
         self.next += 1;
-        Ok(Generation { epoch: Epoch(self.next), tables, network, keys, live })
+        match flows {
+            LiveFlows::Recheck => self.floor = self.next,
+            LiveFlows::Keep => {}
+            LiveFlows::Flush => (self.floor, self.flushed) = (self.next, self.next),
+        }
+        let names = Arc::clone(&self.names);
+        let (floor, flushed) = (Epoch(self.floor), Epoch(self.flushed));
+        Ok(Generation { epoch: Epoch(self.next), tables, network, keys, live, names, floor, flushed })
     }
 
     /// The id of the rule behind a key.
@@ -136,7 +202,7 @@ impl Generations {
 
     /// The ids of all rules that have a key, in the order of the keys.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.names.iter().map(|name| &**name)
     }
 
     /// How many keys were given out.
@@ -150,8 +216,9 @@ impl Generations {
             return *key;
         }
         let key = RuleKey(self.names.len() as u32);
-        self.names.push(id.to_owned());
-        self.keys.insert(id.to_owned(), key);
+        let name: Arc<str> = id.into();
+        Arc::make_mut(&mut self.names).push(Arc::clone(&name));
+        self.keys.insert(name, key);
         key
     }
 }

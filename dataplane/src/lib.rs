@@ -30,5 +30,10 @@ mod pipeline;
 pub mod restore;
 mod stage;
 
+mod errand;
 pub mod event;
+pub mod hits;
+pub mod inspect;
 pub mod worker;
+
+pub use errand::{Answer, ErrandError};

@@ -82,6 +82,11 @@ impl Macs {
         (now.since(station.seen) < AGEING).then_some(station.vlan)
     }
 
+    /// All stations and the VLAN of each, in no order.
+    pub(crate) fn views(&self) -> impl Iterator<Item = (VlanIndex, Mac)> {
+        self.stations.iter().map(|((_, mac), station)| (station.vlan, *mac))
+    }
+
     /// Forgets what is too old. Walks the whole table: once a minute will do.
     pub(crate) fn age(&mut self, now: Tick) {
         let used = &mut self.used;

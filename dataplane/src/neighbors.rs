@@ -12,6 +12,7 @@
 
 use crate::arena::Frame;
 use crate::batch::Outcome;
+use crate::inspect::NeighborState;
 use crate::keyed::Keyed;
 use crate::network::VlanIndex;
 use classifier::addr::{Mac, PortId};
@@ -278,6 +279,18 @@ impl Neighbors {
             }
         }
         None
+    }
+
+    /// All that were learned or are asked for, in no order.
+    pub(crate) fn views(&self) -> impl Iterator<Item = (VlanIndex, IpAddr, NeighborState)> {
+        self.entries.iter().map(|((vlan, address), state)| {
+            let state = match state {
+                State::Known { mac, .. } => NeighborState::Known(*mac),
+                State::Asking { .. } => NeighborState::Asking,
+                State::Failed { .. } => NeighborState::Failed,
+            };
+            (*vlan, *address, state)
+        })
     }
 
     /// How many frames wait.

@@ -10,6 +10,7 @@
 use crate::batch::{Batch, LANES};
 use crate::counters::Counters;
 use crate::engine::{Engine, Sweep};
+use crate::errand::{Answer, ErrandError, Errands};
 use crate::event::{EventSink, Teller};
 use crate::generation::Generation;
 use crate::port::Port;
@@ -23,7 +24,7 @@ use rustix::time::Timespec;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Turns without a frame before a worker goes to sleep.
@@ -65,6 +66,9 @@ pub struct Control {
     generation: ArcSwap<Generation>,
     stop: AtomicBool,
     wakers: Vec<OwnedFd>,
+    errands: Vec<Errands>,
+    /// The epoch that each worker has in force.
+    installed: Vec<AtomicU32>,
 }
 
 impl Control {
@@ -76,7 +80,10 @@ impl Control {
         let wakers = (0..workers)
             .map(|_| eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC))
             .collect::<Result<_, _>>()?;
-        Ok(Control { generation: ArcSwap::new(generation), stop: AtomicBool::new(false), wakers })
+        let errands = (0..workers).map(|_| Errands::new()).collect();
+        let installed = (0..workers).map(|_| AtomicU32::new(generation.epoch().0)).collect();
+        let stop = AtomicBool::new(false);
+        Ok(Control { generation: ArcSwap::new(generation), stop, wakers, errands, installed })
     }
 
     /// The generation that workers take up between two batches.
@@ -91,17 +98,72 @@ impl Control {
         self.wake();
     }
 
+    /// Waits until every worker has the generation in force that was published last; whether they all had it in time.
+    pub fn wait_until_installed(&self, patience: Duration) -> bool {
+        let wanted = self.generation.load().epoch().0;
+        let deadline = Instant::now() + patience;
+        loop {
+            if self.installed.iter().all(|epoch| epoch.load(Ordering::Acquire) >= wanted) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
     /// Asks all workers to stop.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.wake();
     }
 
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.wakers.len()
+    }
+
+    /// Asks a worker to run a function over its engine, between two batches and before its next turn but one. The
+    /// function must be short, for frames wait for it.
+    ///
+    /// # Errors
+    /// [`ErrandError::Busy`].
+    pub fn ask<T: Send + 'static>(
+        &self,
+        worker: usize,
+        errand: impl FnOnce(&mut Engine) -> T + Send + 'static,
+    ) -> Result<Answer<T>, ErrandError> {
+        let answer = self.errands[worker].leave(errand)?;
+        self.wake_one(&self.wakers[worker]);
+        Ok(answer)
+    }
+
+    /// Asks all workers the same, and waits for their answers, in the order of the workers.
+    ///
+    /// # Errors
+    /// [`ErrandError`], where one of them does not answer.
+    pub fn ask_all<T: Send + 'static>(
+        &self,
+        errand: impl Fn(&mut Engine) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, ErrandError> {
+        let answers: Vec<_> = (0..self.workers())
+            .map(|worker| {
+                let errand = errand.clone();
+                self.ask(worker, move |engine| errand(engine))
+            })
+            .collect::<Result<_, _>>()?;
+        answers.into_iter().map(Answer::wait).collect()
+    }
+
+    fn wake_one(&self, waker: &OwnedFd) {
+        // The counter of an event descriptor only fails to grow when it is near its end: then it is awake.
+        let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
+    }
+
     fn wake(&self) {
-        for waker in &self.wakers {
-            // The counter of an event descriptor only fails to grow when it is near its end: then it is awake.
-            let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
-        }
+        self.wakers.iter().for_each(|waker| self.wake_one(waker));
     }
 }
 
@@ -154,6 +216,7 @@ impl Worker {
         while !self.control.stop.load(Ordering::Acquire) {
             let now = clock.now();
             self.take_up_generation();
+            let has_errand = self.control.errands[self.index].run_one(&mut self.engine);
             if now.since(timers) >= TIMERS_EVERY {
                 timers = now;
                 self.engine.tick(now, Sweep::AtMost(SWEEP));
@@ -161,7 +224,7 @@ impl Worker {
             }
             let work = self.turn(now, &mut batch, &mut received);
             self.tell_late();
-            quiet = if work == 0 { quiet.saturating_add(1) } else { 0 };
+            quiet = if work == 0 && !has_errand { quiet.saturating_add(1) } else { 0 };
             if quiet > IDLE_TURNS && self.idle == Idle::Adaptive {
                 self.sleep();
             }
@@ -188,6 +251,7 @@ impl Worker {
         let published = self.control.generation.load();
         if !Arc::ptr_eq(&published, self.engine.generation()) {
             self.engine.install(Arc::clone(&published));
+            self.control.installed[self.index].store(published.epoch().0, Ordering::Release);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
+mod change;
 mod check;
 mod completions;
 mod demo;
@@ -7,9 +8,12 @@ mod man;
 mod replay;
 mod run;
 mod schema;
+mod show;
+mod table;
 mod why;
 
 use crate::config::{Checked, Configuration, LoadError, load_checked};
+use crate::control::{ClientError, FailureCode};
 use crate::diagnostic::Style;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::Path;
@@ -26,20 +30,32 @@ pub struct CommandLine {
 /// Every word that the program understands.
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Put a gateway file into force on a running gateway.
+    Apply(change::Apply),
     /// Check a gateway file and all that it includes, and run its tests.
     Check(check::Check),
+    /// Keep the change that was applied with `--confirm`.
+    Confirm(change::Confirm),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
     /// Write the manual pages into a folder.
     Man(man::Man),
     /// Show the gateway at work between three network namespaces.
     Demo(demo::DemoCommand),
+    /// Tell what a file or an earlier version would change of what is in force.
+    Diff(change::Diff),
+    /// Tell who changed what, and when.
+    History(change::History),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
+    /// Put an earlier version into force again.
+    Rollback(change::Rollback),
     /// Run the gateway.
     Run(run::Run),
     /// Print the JSON Schema of the gateway file, for editors.
     Schema(schema::Schema),
+    /// Show what a running gateway knows and counts.
+    Show(show::Show),
     /// Say what the policy makes of one new flow, and why.
     Why(why::WhyCommand),
 }
@@ -49,13 +65,19 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
+            Command::Apply(apply) => apply.run(),
             Command::Check(check) => check.run(),
+            Command::Confirm(confirm) => confirm.run(),
             Command::Completions(completions) => completions.run(CommandLine::command()),
             Command::Man(man) => man.run(CommandLine::command()),
             Command::Demo(demo) => demo.run(),
+            Command::Diff(diff) => diff.run(),
+            Command::History(history) => history.run(),
             Command::Replay(replay) => replay.run(),
+            Command::Rollback(rollback) => rollback.run(),
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
+            Command::Show(show) => show.run(),
             Command::Why(why) => why.run(),
         };
         outcome.into()
@@ -93,6 +115,22 @@ pub(crate) fn counters_json(counters: &dataplane::counters::Counters) -> serde_j
     replay::summary_json(counters)
 }
 
+/// Says why a running gateway gave no answer, and how the command ends then.
+fn failed(error: &ClientError) -> Outcome {
+    tell!("error: {error}");
+    match error {
+        ClientError::NotRunning(_) | ClientError::Broken(_) => Outcome::NotRunning,
+        ClientError::NotPermitted(_) => Outcome::NotPermitted,
+        ClientError::Garbled(_) => Outcome::Failure,
+        ClientError::Failed(failure) => match failure.code {
+            FailureCode::No => Outcome::Negative,
+            FailureCode::Usage => Outcome::Failure,
+            FailureCode::Refused | FailureCode::Busy => Outcome::Refused,
+            FailureCode::NotPermitted => Outcome::NotPermitted,
+        },
+    }
+}
+
 /// How a command ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -102,6 +140,12 @@ pub enum Outcome {
     Negative,
     /// It could not: bad usage, or a file that can't be read.
     Failure,
+    /// No gateway answers.
+    NotRunning,
+    /// The gateway refused, or what was done went back.
+    Refused,
+    /// The user may not ask for that.
+    NotPermitted,
 }
 
 impl From<Outcome> for ExitCode {
@@ -110,6 +154,9 @@ impl From<Outcome> for ExitCode {
             Outcome::Success => ExitCode::SUCCESS,
             Outcome::Negative => ExitCode::from(1),
             Outcome::Failure => ExitCode::from(2),
+            Outcome::NotRunning => ExitCode::from(3),
+            Outcome::Refused => ExitCode::from(4),
+            Outcome::NotPermitted => ExitCode::from(5),
         }
     }
 }

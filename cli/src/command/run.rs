@@ -2,13 +2,19 @@
 
 use super::Outcome;
 use super::replay::{summary_json, summary_text};
+use crate::change::{Action, Keeper, KeeperError, Started};
+use crate::config::{self, Bundle, Configuration};
+use crate::control::{Desk, Order, Server};
 use crate::replay::Names;
-use crate::run::{DEFAULT_STATE, EventLine, Gateway, Links, Resumption};
+use crate::run::{DEFAULT_STATE, EventLine, Gateway, Host, HostOptions, Resumption};
+use crossbeam_channel::{Receiver, Select};
 use dataplane::event::Event;
+use dataplane::generation::LiveFlows;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Run the gateway on its Linux interfaces, until SIGTERM or SIGINT. SIGHUP reads the file again.
@@ -23,12 +29,22 @@ pub(super) struct Run {
     /// rules with `log = true` are told of, on the standard error.
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
-    /// Where the flows are kept between a planned end (SIGTERM, SIGINT) and the next start.
+    /// The socket at which the gateway can be asked and told; see `bulkhead show`.
+    #[arg(long, value_name = "PATH", default_value = crate::control::SOCKET)]
+    socket: PathBuf,
+    /// Serve no socket.
+    #[arg(long, conflicts_with = "socket")]
+    no_socket: bool,
+    /// Where versions, history and counts are kept, and the flows between a planned end (SIGTERM, SIGINT) and the
+    /// next start.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE, conflicts_with = "no_state")]
     state: PathBuf,
-    /// Neither save the flows at the end nor restore them at the start.
+    /// Keep nothing: neither versions nor flows.
     #[arg(long)]
     no_state: bool,
+    /// How many versions are kept.
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    keep_versions: usize,
     /// How to write the last counters.
     #[arg(short, long, value_enum, default_value_t = super::Output::Text)]
     output: super::Output,
@@ -36,10 +52,13 @@ pub(super) struct Run {
 
 /// How often the main thread looks after rules that expire, workers that died, and events.
 const LOOK_AFTER: Duration = Duration::from_millis(20);
+/// Orders that may wait for the main thread.
+const ORDERS: usize = 64;
 
 impl Run {
     pub(super) fn run(self) -> Outcome {
-        let Some(configuration) = super::load(&self.config) else { return Outcome::Failure };
+        let Some((keeper, beginning)) = self.beginning() else { return Outcome::Failure };
+        let configuration = beginning.configuration.clone();
         let mut events = match self.open_events() {
             Ok(events) => events,
             Err(message) => {
@@ -56,47 +75,79 @@ impl Run {
             }
         };
         let report = &mut |word| tell!("bulkhead: {word}");
-        let started = match self.no_state {
-            true => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
-            false => Gateway::resume(configuration, &self.state, report).map(|(g, r)| (g, Some(r))),
+        let started = match self.folder() {
+            None => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
+            Some(folder) => Gateway::resume(configuration, folder, report).map(|(g, r)| (g, Some(r))),
         };
-        let (mut gateway, resumption) = match started {
+        let (gateway, resumption) = match started {
             Ok(started) => started,
             Err(error) => {
                 tell!("error: {error}");
                 return Outcome::Failure;
             }
         };
+        // Where the folder is another gateway's, or can't be used, nothing is written there.
+        let mut keeper = keeper.filter(|_| !matches!(resumption, Some(Resumption::Refused(..))));
         if let Some(resumption) = resumption {
             tell!("bulkhead: {resumption}");
             events.resumed(&resumption);
         }
-        announce(&gateway);
+        if let Some(Err(error)) = keeper.as_mut().map(|keeper| beginning.keep(keeper)) {
+            tell!("bulkhead: what is in force can't be kept: {error}");
+            keeper = None;
+        }
+        let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
+        let mut host = Host::new(gateway, options, keeper, &mut |word| tell!("bulkhead: {word}"));
+        let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
+        let server = if self.no_socket {
+            None
+        } else {
+            let desk = Arc::new(Desk::new(Arc::clone(host.shared()), orders_in));
+            match Server::start(&self.socket, desk) {
+                Ok(server) => Some(server),
+                Err(error) => {
+                    tell!(
+                        "error: the socket {}: {error}; say `--socket` or `--no-socket`",
+                        self.socket.display()
+                    );
+                    return Outcome::Failure;
+                }
+            }
+        };
+        announce(host.gateway());
         let mut lost = 0;
-        let mut links = Links::new(&gateway);
         let ended_well = 'run: loop {
             for signal in signals.pending() {
                 match signal {
-                    SIGHUP => self.reload(&mut gateway),
+                    SIGHUP => self.reload(&mut host),
                     _ => break 'run true,
                 }
             }
-            if !gateway.is_alive() {
+            if !host.gateway().is_alive() {
                 tell!("error: a worker died; nothing is forwarded any more");
                 break false;
             }
-            match gateway.expire_rules() {
+            match host.gateway_mut().expire_rules() {
                 Ok(true) => tell!("bulkhead: a rule has expired, and its flows are judged again"),
                 Ok(false) => {}
                 Err(error) => {
                     tell!("error: a rule has expired, but the rest can't be put into force: {error}")
                 }
             }
-            links.look(&gateway).iter().for_each(|change| tell!("bulkhead: {change}"));
-            events.drain(&gateway, &mut lost);
+            if let Some(what) = host.revert_if_due() {
+                tell!("bulkhead: {what}");
+            }
+            host.look_at_links().iter().for_each(|change| tell!("bulkhead: {change}"));
+            wait(&mut host, &orders);
+            events.drain(host.gateway(), &mut lost);
         };
-        events.drain(&gateway, &mut lost);
-        match gateway.stop() {
+        // Nobody is served while everything is taken down.
+        drop(server);
+        events.drain(host.gateway(), &mut lost);
+        if let Err(error) = host.keep_hits() {
+            tell!("bulkhead: rule hits are not kept: {error}");
+        }
+        match host.into_gateway().stop() {
             Ok(stop) => {
                 match stop.saved {
                     Some(Ok(flows)) => tell!("bulkhead: {flows} flows are saved in {}", self.state.display()),
@@ -118,15 +169,55 @@ impl Run {
         }
     }
 
-    fn reload(&self, gateway: &mut Gateway) {
-        let Some(configuration) = super::load(&self.config) else {
+    fn reload(&self, host: &mut Host) {
+        let Some(checked) = super::load_with_tables(&self.config) else {
             tell!("bulkhead: {} is not put into force; nothing has changed", self.config.display());
             return;
         };
-        match gateway.reload(configuration) {
-            Ok(()) => tell!("bulkhead: {} is in force", self.config.display()),
+        let bundle = Bundle::of(checked.configuration.sources());
+        let action = Action::of_gateway("reload", "SIGHUP");
+        match host.apply(checked, &bundle, None, &action, None, LiveFlows::Recheck) {
+            Ok(_) => tell!("bulkhead: {} is in force", self.config.display()),
             Err(error) => tell!("error: {error}\nbulkhead: nothing has changed"),
         }
+    }
+
+    /// The state folder.
+    fn folder(&self) -> Option<&Path> {
+        (!self.no_state).then_some(self.state.as_path())
+    }
+
+    /// What to start with: the gateway file, or what was in force when the gateway stopped.
+    fn beginning(&self) -> Option<(Option<Keeper>, Beginning)> {
+        let file = super::load(&self.config);
+        let source = self.config.display().to_string();
+        let of_file =
+            |configuration, hash| Beginning { configuration, version: None, hash, source: source.clone() };
+        let Some(folder) = self.folder() else { return Some((None, of_file(file?, None))) };
+        let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
+        let mut keeper = match keeper {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                tell!("bulkhead: no versions are kept, for {} can't be used: {error}", folder.display());
+                return Some((None, of_file(file?, None)));
+            }
+        };
+        let hash = file.as_ref().map(|configuration| Bundle::of(configuration.sources()).hash());
+        let beginning = match (keeper.start_with(hash.as_deref()), file) {
+            (Started::File, Some(configuration)) => of_file(configuration, hash),
+            (Started::Version(version, why), _) => {
+                tell!("bulkhead: version {} is put into force: {why}", version.number);
+                let now = config::now();
+                let loaded = config::load_bundle(&version.bundle, now).and_then(|c| config::check(c, now));
+                let configuration = super::report(&self.config, loaded)?.configuration;
+                Beginning { version: Some(version.number), ..of_file(configuration, hash) }
+            }
+            (Started::File | Started::Nothing, _) => {
+                tell!("error: there is no configuration that is fit, and nothing may pass");
+                return None;
+            }
+        };
+        Some((Some(keeper), beginning))
     }
 
     fn open_events(&self) -> Result<Events, String> {
@@ -139,6 +230,42 @@ impl Run {
             }
         };
         Ok(Events { sink })
+    }
+}
+
+/// Waits for an event, an order, or the time to look after other things; does the orders that are there.
+fn wait(host: &mut Host, orders: &Receiver<Order>) {
+    let mut ready = Select::new();
+    let events = host.gateway().events().receiver.clone();
+    ready.recv(&events);
+    let of_orders = ready.recv(orders);
+    match ready.ready_timeout(LOOK_AFTER) {
+        Ok(which) if which == of_orders => {}
+        Ok(_) | Err(_) => return,
+    }
+    let mut next = orders.try_recv();
+    while let Ok(order) = next {
+        order(host);
+        next = orders.try_recv();
+    }
+}
+
+/// What a gateway begins with.
+struct Beginning {
+    configuration: Configuration,
+    /// Its number, where it is a version that was kept.
+    version: Option<u64>,
+    /// The hash of the gateway file.
+    hash: Option<String>,
+    /// The name of the gateway file.
+    source: String,
+}
+
+impl Beginning {
+    fn keep(self, keeper: &mut Keeper) -> Result<(), KeeperError> {
+        let bundle = Bundle::of(self.configuration.sources());
+        let action = Action::of_gateway("start", format!("of {}", self.source));
+        keeper.begin(&bundle, self.version, &action, None, self.hash).map(|_| ())
     }
 }
 
@@ -157,10 +284,10 @@ impl Events {
         }
     }
 
-    /// Writes what the workers have told of, waiting a moment for the first.
+    /// Writes what the workers have told of.
     fn drain(&mut self, gateway: &Gateway, lost: &mut u64) {
         let source = gateway.events();
-        let mut next = source.receiver.recv_timeout(LOOK_AFTER).ok();
+        let mut next = source.receiver.try_recv().ok();
         while let Some(event) = next {
             self.write(gateway, &event);
             next = source.receiver.try_recv().ok();

@@ -1,6 +1,7 @@
 //! Reads the gateway file and the files that it includes, each once, in their order: a file, then what it
 //! includes, depth first, a glob in name order.
 
+use super::bundle::Files;
 use super::source::{FileId, SourceFile, Sources, Span};
 use super::tree::{self, Data, Table};
 use crate::diagnostic::{Code, Diagnostic};
@@ -19,6 +20,7 @@ pub(crate) struct Read {
 }
 
 struct Reader<'a> {
+    files: &'a dyn Files,
     read: Read,
     /// By canonical path: where a file was included first; the gateway file was not.
     seen: HashMap<PathBuf, Option<Span>>,
@@ -28,11 +30,12 @@ struct Reader<'a> {
 }
 
 /// Reads all files. Only a gateway file that can't be read at all is a failure.
-pub(crate) fn read(path: &Path, out: &mut Vec<Diagnostic>) -> io::Result<Read> {
-    let bytes = std::fs::read(path)?;
+pub(crate) fn read(files: &dyn Files, path: &Path, out: &mut Vec<Diagnostic>) -> io::Result<Read> {
+    let bytes = files.read(path)?;
     // A pipe (`<(…)`, /dev/stdin) can be read, and has no other name; nothing includes it.
-    let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let canonical = files.canonical(path).unwrap_or_else(|_| path.to_owned());
     let mut reader = Reader {
+        files,
         read: Read { sources: Sources::default(), trees: Vec::new() },
         seen: HashMap::from([(canonical.clone(), None)]),
         open: vec![canonical],
@@ -73,7 +76,7 @@ impl Reader<'_> {
     fn include(&mut self, by: FileId, pattern: &str, span: Span) {
         let base = self.read.sources.file(by).path().parent().unwrap_or(Path::new("")).to_owned();
         let is_glob = pattern.contains(['*', '?', '[']);
-        let paths = if is_glob { expand(&base, pattern) } else { Ok(vec![base.join(pattern)]) };
+        let paths = if is_glob { self.files.expand(&base, pattern) } else { Ok(vec![base.join(pattern)]) };
         match paths {
             Ok(paths) if paths.is_empty() => self.out.push(
                 Diagnostic::error(Code::IncludeMissing, span, format!("no file matches `{pattern}`"))
@@ -93,7 +96,8 @@ impl Reader<'_> {
 
     fn include_one(&mut self, path: &Path, span: Span) {
         let shown = path.display();
-        let content = path.canonicalize().and_then(|canonical| Ok((canonical, std::fs::read(path)?)));
+        let content =
+            self.files.canonical(path).and_then(|canonical| Ok((canonical, self.files.read(path)?)));
         let (canonical, bytes) = match content {
             Ok(content) => content,
             Err(error) => {
@@ -151,22 +155,6 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
         _ => error.to_string(),
     }
-}
-
-fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let full = if Path::new(pattern).is_absolute() || base.as_os_str().is_empty() {
-        pattern.to_owned()
-    } else {
-        format!("{}/{pattern}", glob::Pattern::escape(&base.to_string_lossy()))
-    };
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let mut paths: Vec<PathBuf> = glob::glob_with(&full, options)
-        .map_err(|error| error.msg.to_owned())?
-        .filter_map(Result::ok)
-        .filter(|path| !path.is_dir())
-        .collect();
-    paths.sort();
-    Ok(paths)
 }
 
 /// The entries of `include`. What has the wrong shape is reported with all other wrong shapes.

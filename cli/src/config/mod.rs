@@ -8,6 +8,7 @@
 //! is to report. A [`Configuration`] comes out only where there was no error, and a [`Checked`] one only where its
 //! policy compiles and its `[[test]]`s ([`testing`]) hold.
 
+pub(crate) mod bundle;
 mod checked;
 mod format;
 mod include;
@@ -21,7 +22,9 @@ mod shape;
 pub mod source;
 pub mod testing;
 mod tree;
+pub(crate) mod words;
 
+pub use bundle::{Bundle, BundleFile};
 pub use checked::{Checked, check, check_within, load_checked};
 pub use json_schema::json_schema;
 #[cfg(test)]
@@ -273,8 +276,20 @@ pub fn now() -> Timestamp {
 /// # Errors
 /// As [`load`].
 pub fn load_at(path: &Path, now: Timestamp) -> Result<Configuration, LoadError> {
+    load_from(&bundle::Disk, path, now)
+}
+
+/// As [`load_at`], from files that are kept as a bundle: no other is read.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bundle(bundle: &Bundle, now: Timestamp) -> Result<Configuration, LoadError> {
+    load_from(bundle, bundle.path(), now)
+}
+
+fn load_from(files: &dyn bundle::Files, path: &Path, now: Timestamp) -> Result<Configuration, LoadError> {
     let mut diagnostics = Vec::new();
-    let read = include::read(path, &mut diagnostics).map_err(LoadError::Unreadable)?;
+    let read = include::read(files, path, &mut diagnostics).map_err(LoadError::Unreadable)?;
     let sources = Arc::new(read.sources);
     for tree in &read.trees {
         shape::check(tree, &mut diagnostics);

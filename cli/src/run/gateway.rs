@@ -1,14 +1,14 @@
 //! A gateway from its start to its end.
 
 use super::state::{Resumption, StateDirectory};
-use crate::config::{self, Configuration};
+use crate::config::{self, Checked, Configuration};
 use classifier::policy::Timestamp;
 use conntrack::Tracker;
 use conntrack::time::Tick;
 use dataplane::counters::Counters;
 use dataplane::engine::{Engine, Resolve};
 use dataplane::event::{self, EventSource};
-use dataplane::generation::{GenerationError, Generations};
+use dataplane::generation::{GenerationError, Generations, LiveFlows};
 use dataplane::network::PortFacts;
 use dataplane::port::Port;
 use dataplane::port::xdp::{self, OpenError, PortGuard, PortRequest};
@@ -203,7 +203,22 @@ impl Gateway {
     ///
     /// # Errors
     /// Where it asks for other ports or workers, or its policy can't be put into force.
-    pub fn reload(&mut self, configuration: Configuration) -> Result<(), ReloadError> {
+    pub fn reload(&mut self, checked: Checked, flows: LiveFlows) -> Result<(), ReloadError> {
+        let Checked { configuration, tables } = checked;
+        self.may_become(&configuration)?;
+        let now = config::now();
+        let generation = self.generations.of_tables(tables, &configuration.topology, &self.facts, now, flows);
+        self.control.publish(Arc::new(generation.map_err(ReloadError::Generation)?));
+        self.expiry = configuration.policy.next_expiry(now);
+        self.configuration = configuration;
+        Ok(())
+    }
+
+    /// Whether a configuration can be put into force without a restart.
+    ///
+    /// # Errors
+    /// What would have to be other ports or workers.
+    pub fn may_become(&self, configuration: &Configuration) -> Result<(), ReloadError> {
         let (old, new) = (&self.configuration.topology, &configuration.topology);
         if old.ports != new.ports {
             return Err(ReloadError::NeedsRestart("ports"));
@@ -214,10 +229,6 @@ impl Gateway {
         if self.configuration.conntrack != configuration.conntrack {
             return Err(ReloadError::NeedsRestart("`[conntrack]`"));
         }
-        let now = config::now();
-        self.publish(&configuration, now).map_err(ReloadError::Generation)?;
-        self.expiry = configuration.policy.next_expiry(now);
-        self.configuration = configuration;
         Ok(())
     }
 
@@ -295,6 +306,18 @@ impl Gateway {
     #[must_use]
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// The clock of the workers.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// New flows and drops, as they happen.

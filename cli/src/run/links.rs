@@ -26,6 +26,17 @@ impl Links {
         Links { states, looked: Instant::now() }
     }
 
+    /// How the link of a port was seen last: `up`, `no-carrier`, `down` or `gone`.
+    #[must_use]
+    pub fn state(&self, port: usize) -> &'static str {
+        match self.states.get(port) {
+            Some(Some(LinkState::Up)) => "up",
+            Some(Some(LinkState::NoCarrier)) => "no-carrier",
+            Some(Some(LinkState::Down)) => "down",
+            Some(None) | None => "gone",
+        }
+    }
+
     /// What has changed since the last look, a sentence for each port. To be called from a thread in the
     /// interfaces' network namespace, as often as one likes.
     pub fn look(&mut self, gateway: &Gateway) -> Vec<String> {

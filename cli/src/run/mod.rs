@@ -1,11 +1,17 @@
 //! The gateway at work: ports opened, workers started, policies put into force, everything put back at the end.
 
 mod event;
+mod file;
 mod gateway;
+mod hits;
+mod host;
 mod links;
 mod state;
 
 pub use event::EventLine;
+pub use file::replace_file;
 pub use gateway::{Gateway, ReloadError, StartError, Stop};
+pub use hits::{DEFAULT, HitTable, KeptHits};
+pub use host::{Applied, Host, HostOptions};
 pub use links::Links;
 pub use state::{DEFAULT_STATE, Resumption, StateDirectory};

@@ -6,6 +6,7 @@ use cli::run::Gateway;
 use cli::testbed::{Bed, Host, HostSpec};
 use dataplane::counters::Counters;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -69,6 +70,53 @@ pub(crate) fn host(bed: &mut Bed, name: &str, vlan: u16, v4: &str, v6: &str) -> 
     bed.host(name, &spec).unwrap()
 }
 
+/// A host on VLAN 20.
+pub(crate) const APP: &str = "10.0.20.10";
+
+/// A gateway between two VLANs; `services` are what web may use of app.
+pub(crate) fn text(services: &str, idle: &str) -> String {
+    format!(
+        r#"
+[workers]
+idle = "{idle}"
+[[port]]
+name = "trunk0"
+interface = "trunk0"
+[[vlan]]
+id = 10
+port = "trunk0"
+address = ["10.0.10.1/24", "fd00:10::1/64"]
+[[vlan]]
+id = 20
+port = "trunk0"
+address = ["10.0.20.1/24", "fd00:20::1/64"]
+[segment.web]
+members = ["10.0.10.0/24", "fd00:10::/64"]
+[segment.app]
+members = ["10.0.20.0/24", "fd00:20::/64"]
+[[rule]]
+id = "served"
+from = ["web"]
+to = ["app"]
+service = [{services}]
+action = "allow"
+"#
+    )
+}
+
+/// A service for [`text`].
+pub(crate) const PING: &str = r#""icmp/echo-request""#;
+
+/// `web` on VLAN 10, and [`APP`].
+pub(crate) fn hosts(bed: &mut Bed) -> (Host, Host) {
+    (host(bed, "web", 10, "10.0.10.10", "fd00:10::10"), host(bed, "app", 20, APP, "fd00:20::10"))
+}
+
+/// A port of [`APP`].
+pub(crate) fn at(port: u16) -> SocketAddr {
+    SocketAddr::new(APP.parse().unwrap(), port)
+}
+
 /// Waits until something holds.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
@@ -95,6 +143,8 @@ impl Program {
             .command(env!("CARGO_BIN_EXE_bulkhead"))
             .args(["run", "-o", "json", "-c"])
             .arg(file.path())
+            // Gateways of several tests run at once.
+            .args((!arguments.contains(&"--socket")).then_some("--no-socket"))
             .args(state)
             .args(arguments)
             .stdout(Stdio::piped())

@@ -58,6 +58,22 @@ impl Tracker {
         v4.chain(v6).filter(move |flow| Some(*flow) != self.ended && !self.body(*flow).deadline.has_come(now))
     }
 
+    /// The flows in the up to `most` places from `cursor` on, and the cursor behind them; `None` after the last.
+    /// A flow keeps its place while it lives.
+    pub fn flows_from(&self, cursor: u64, most: usize) -> (impl Iterator<Item = FlowId>, Option<u64>) {
+        let (of_v4, of_v6) = (self.v4.places(), self.v6.places());
+        let end = (cursor + most as u64).min(of_v4 + of_v6);
+        let now = Moment::of(self.now);
+        let at = move |place: u64| match place.checked_sub(of_v4) {
+            None => self.v4.is_used(place as u32).then_some(FlowId::v4(place as u32)),
+            Some(place) => self.v6.is_used(place as u32).then_some(FlowId::v6(place as u32)),
+        };
+        let is_live =
+            move |flow: &FlowId| Some(*flow) != self.ended && !self.body(*flow).deadline.has_come(now);
+        let next = (end < of_v4 + of_v6).then_some(end);
+        ((cursor..end).filter_map(at).filter(is_live), next)
+    }
+
     /// How many flows there are, those included that have expired since the timers last ran.
     #[must_use]
     pub fn len(&self) -> usize {

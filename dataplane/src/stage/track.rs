@@ -319,7 +319,8 @@ fn judge_again(
         protocol: view.key.protocol(),
         ports: view.key.policy_ports(view.opener),
     };
-    let is_kept = view.rule.is_some_and(|rule| generation.keeps_flows_of(rule));
+    let is_kept = generation.keeps_flows_since(view.epoch)
+        || view.rule.is_some_and(|rule| generation.keeps_flows_of(rule));
     let answer = match far {
         Some(far) => judge::ask(generation, &question, far),
         None => match judge::ask_flooded(
@@ -406,6 +407,7 @@ pub(super) fn relate(
     let mut rule = view.rule;
     if view.epoch != generation.epoch()
         && let Some(far) = view.responder_vlan
+        && !generation.keeps_flows_since(view.epoch)
         && !view.rule.is_some_and(|key| generation.keeps_flows_of(key))
     {
         let (question, is_whole) =

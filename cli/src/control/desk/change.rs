@@ -1,0 +1,182 @@
+//! Changes of the configuration: looked at, made, confirmed, taken back.
+
+use super::flows::{Ends, Portions};
+use super::{Desk, Outbox, Shared};
+use crate::change::{Action, compare, compare_text};
+use crate::config::{self, Bundle, Checked, LoadError};
+use crate::control::protocol::{ApplyOptions, EstablishedFlows, Failure, FailureCode};
+use crate::control::server::User;
+use crate::diagnostic::Style;
+use classifier::decision::Verdict;
+use classifier::endpoint::Endpoint;
+use conntrack::FlowView;
+use dataplane::generation::LiveFlows;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Flows that a look ahead names one by one.
+const NAMED: usize = 20;
+
+pub(super) fn live_flows(established: EstablishedFlows) -> LiveFlows {
+    match established {
+        EstablishedFlows::Recheck => LiveFlows::Recheck,
+        EstablishedFlows::Keep => LiveFlows::Keep,
+        EstablishedFlows::Flush => LiveFlows::Flush,
+    }
+}
+
+/// Checks files on the client's thread, so that the main thread is not kept.
+fn check(bundle: &Bundle) -> Result<Checked, Failure> {
+    let now = config::now();
+    config::load_bundle(bundle, now).and_then(|configuration| config::check(configuration, now)).map_err(
+        |error| {
+            let message = match &error {
+                LoadError::Invalid(report) => report.render(Style::Plain),
+                LoadError::Unreadable(error) => error.to_string(),
+            };
+            Failure::new(FailureCode::Refused, format!("the configuration has errors:\n{message}"))
+        },
+    )
+}
+
+pub(super) fn apply(
+    desk: &Desk,
+    user: &User,
+    bundle: Bundle,
+    options: ApplyOptions,
+    out: &mut dyn Outbox,
+) -> Result<Value, Failure> {
+    let checked = check(&bundle)?;
+    if options.dry_run {
+        return look_ahead(desk, &checked, &bundle, out);
+    }
+    let action = Action { name: "apply", user: user.name.clone(), message: options.message };
+    let confirm = options.confirm_s.map(Duration::from_secs_f64);
+    let flows = live_flows(options.established);
+    desk.order(move |host| host.apply(checked, &bundle, None, &action, confirm, flows))?
+        .map(|applied| json!(applied))
+        .map_err(|error| Failure::new(FailureCode::Refused, error))
+}
+
+pub(super) fn confirm(desk: &Desk, user: &User, message: Option<String>) -> Result<Value, Failure> {
+    let action = Action { name: "confirm", user: user.name.clone(), message };
+    let version = desk.order(move |host| host.confirm(&action))?;
+    version.map(|version| json!({ "version": version })).map_err(|error| Failure::new(FailureCode::No, error))
+}
+
+pub(super) fn rollback(
+    desk: &Desk,
+    user: &User,
+    number: Option<u64>,
+    message: Option<String>,
+) -> Result<Value, Failure> {
+    let refused = |error: String| Failure::new(FailureCode::Refused, error);
+    let version = desk.order(move |host| host.earlier(number))?.map_err(refused)?;
+    let checked = check(&version.bundle)?;
+    let action = Action { name: "rollback", user: user.name.clone(), message };
+    let (bundle, number) = (version.bundle, version.number);
+    desk.order(move |host| host.apply(checked, &bundle, Some(number), &action, None, LiveFlows::Recheck))?
+        .map(|applied| json!(applied))
+        .map_err(refused)
+}
+
+pub(super) fn diff(
+    desk: &Desk,
+    bundle: Option<Bundle>,
+    number: Option<u64>,
+    out: &mut dyn Outbox,
+) -> Result<Value, Failure> {
+    let bundle = match (bundle, number) {
+        (Some(bundle), _) => bundle,
+        (None, number) => {
+            let version = desk.order(move |host| host.earlier(number))?;
+            version.map_err(|error| Failure::new(FailureCode::No, error))?.bundle
+        }
+    };
+    look_ahead(desk, &check(&bundle)?, &bundle, out)
+}
+
+/// What a configuration would change of the one in force, and which live flows it would end.
+fn look_ahead(
+    desk: &Desk,
+    checked: &Checked,
+    bundle: &Bundle,
+    out: &mut dyn Outbox,
+) -> Result<Value, Failure> {
+    let shared = &desk.shared;
+    let old = shared.configuration.load_full();
+    let differences = compare(&old, &checked.configuration);
+    for difference in &differences {
+        out.item(json!(difference))?;
+    }
+    let proposed = checked.configuration.clone();
+    let needs_restart = desk.order(move |host| host.needs_restart(&proposed))?;
+    let text = compare_text(&Bundle::of(old.sources()), bundle).0;
+    let mut ended = Vec::new();
+    let mut count = 0_u64;
+    let flows = each_flow(shared, |view| {
+        if !is_allowed(checked, view) {
+            count += 1;
+            if ended.len() < NAMED {
+                let ends = Ends::of(view);
+                ended.push(json!({
+                    "source": ends.source, "source_port": ends.source_port,
+                    "destination": ends.destination, "destination_port": ends.destination_port,
+                    "protocol": ends.protocol,
+                }));
+            }
+        }
+    })?;
+    Ok(json!({
+        "differences": differences.len(),
+        "text": text,
+        "needs_restart": needs_restart,
+        "live_flows": flows,
+        "flows_ended": count,
+        "flows_ended_sample": ended,
+        "warnings": checked.configuration.warnings.render(Style::Plain),
+    }))
+}
+
+/// Whether a policy lets a live flow go on, in its opener's direction. The MAC of a stitched destination is not known
+/// to the flow, and taken to be none.
+fn is_allowed(checked: &Checked, view: &FlowView) -> bool {
+    let ends = Ends::of(view);
+    let (tables, opener) = (&checked.tables, view.opener_mac);
+    let source = Endpoint { vlan: Some(view.opener_vlan), mac: Some(opener), address: ends.source };
+    let destination = Endpoint { vlan: view.responder_vlan, mac: None, address: ends.destination };
+    let (from, to) = (tables.class_of(&source), tables.class_of(&destination));
+    let port = view.key.policy_ports(view.opener);
+    tables.decide(from, to, ends.protocol, port.0, port.1).verdict == Verdict::Allow
+}
+
+/// Shows every flow of every worker; how many there are.
+fn each_flow(shared: &Shared, mut see: impl FnMut(&FlowView)) -> Result<u64, Failure> {
+    let mut count = 0;
+    for worker in 0..shared.control.workers() {
+        let mut portions = Portions::new(shared, worker);
+        while let Some(views) = portions.next()? {
+            views.iter().for_each(&mut see);
+            count += views.len() as u64;
+        }
+    }
+    Ok(count)
+}
+
+pub(super) fn history(desk: &Desk, verify: bool, out: &mut dyn Outbox) -> Result<Value, Failure> {
+    let no = |error: String| Failure::new(FailureCode::No, error);
+    if verify {
+        let lines = desk.order(|host| host.verify_history())?.map_err(no)?;
+        return Ok(json!({ "lines": lines, "intact": true }));
+    }
+    let (entries, current, kept) = desk.order(|host| host.history())?.map_err(no)?;
+    let count = entries.len();
+    for entry in entries {
+        let is_kept = entry.note.version.is_some_and(|version| kept.contains(&version));
+        let mut item = json!(entry);
+        item["kept"] = json!(is_kept);
+        item["current"] = json!(entry.note.version.is_some() && entry.note.version == current.version);
+        out.item(item)?;
+    }
+    Ok(json!({ "entries": count, "version": current.version, "pending": current.pending }))
+}

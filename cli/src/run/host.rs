@@ -1,0 +1,289 @@
+//! All that the main thread of `bulkhead run` owns: the gateway, and what surrounds it.
+//!
+//! Whoever wants to change the gateway leaves an order for the main thread ([`crate::control::Order`]), which gets
+//! this in its hands. So there is one writer, and no lock.
+
+use super::gateway::Gateway;
+use super::hits::{self, DEFAULT, HitTable, KeptHits};
+use super::links::Links;
+use crate::change::{Action, Current, Entry, Keeper, Version};
+use crate::config::{self, Bundle, Checked, Configuration};
+use crate::control::desk::Shared;
+use arc_swap::ArcSwap;
+use classifier::policy::RuleId;
+use conntrack::time::Tick;
+use dataplane::ErrandError;
+use dataplane::generation::LiveFlows;
+use dataplane::hits::RuleHits;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a host is made with.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// The gateway file.
+    pub source: PathBuf,
+    /// Where what outlives the process is kept; `None`: nothing does.
+    pub state: Option<PathBuf>,
+}
+
+/// What a change has come to.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Applied {
+    /// Its version, where versions are kept.
+    pub version: Option<u64>,
+    /// The generation that is in force now.
+    pub generation: u32,
+    /// Milliseconds from the start of its installation until all workers had it.
+    pub in_force_ms: f64,
+    /// When it goes back, unless it is confirmed.
+    pub confirm_until: Option<String>,
+}
+
+/// The gateway, and what surrounds it.
+pub struct Host {
+    gateway: Gateway,
+    options: HostOptions,
+    links: Links,
+    shared: Arc<Shared>,
+    kept: Arc<HitTable>,
+    keeper: Option<Keeper>,
+}
+
+const NO_STATE: &str = "nothing is kept: the gateway runs with `--no-state`";
+/// Between two tries to take back what was not confirmed.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long workers may take to put a generation into force.
+const INSTALLED_WITHIN: Duration = Duration::from_secs(2);
+
+impl Host {
+    /// A host of a gateway that has started. `report` is told of what was kept and can't be read.
+    pub fn new(
+        gateway: Gateway,
+        options: HostOptions,
+        keeper: Option<Keeper>,
+        report: &mut dyn FnMut(String),
+    ) -> Host {
+        let shared = Arc::new(Shared {
+            control: Arc::clone(gateway.shared_control()),
+            configuration: ArcSwap::from_pointee(gateway.configuration().clone()),
+            clock: gateway.clock(),
+            started: jiff::Timestamp::now(),
+        });
+        let kept = options.state.as_deref().map_or_else(|| Ok(HitTable::new()), hits::load);
+        let kept = kept.unwrap_or_else(|error| {
+            report(format!("rule hits of earlier runs are lost: {error}"));
+            HitTable::new()
+        });
+        Host { links: Links::new(&gateway), gateway, options, shared, kept: Arc::new(kept), keeper }
+    }
+
+    /// Puts a configuration into force, and keeps it as a new version, or under the number that it has. Where something
+    /// fails, nothing has changed.
+    ///
+    /// # Errors
+    /// It asks for what needs a restart, can't be kept, or can't be put into force.
+    pub fn apply(
+        &mut self,
+        checked: Checked,
+        bundle: &Bundle,
+        version: Option<u64>,
+        action: &Action,
+        confirm: Option<Duration>,
+        flows: LiveFlows,
+    ) -> Result<Applied, String> {
+        self.gateway.may_become(&checked.configuration).map_err(|error| error.to_string())?;
+        let file = self.file_hash();
+        let old = match &mut self.keeper {
+            Some(keeper) => {
+                let kept = keeper.begin(bundle, version, action, confirm, file);
+                Some(kept.map_err(|error| error.to_string())?)
+            }
+            None if confirm.is_some() => return Err(NO_STATE.to_owned()),
+            None => None,
+        };
+        let started = Instant::now();
+        match self.gateway.reload(checked, flows) {
+            Ok(()) => {
+                self.shared.configuration.store(Arc::new(self.gateway.configuration().clone()));
+                self.shared.control.wait_until_installed(INSTALLED_WITHIN);
+                let current = self.keeper.as_ref().map(Keeper::current);
+                Ok(Applied {
+                    version: current.and_then(|current| current.version),
+                    generation: self.shared.control.generation().epoch().0,
+                    in_force_ms: started.elapsed().as_secs_f64() * 1e3,
+                    confirm_until: current.and_then(|c| c.pending.as_ref()).map(|p| p.until.clone()),
+                })
+            }
+            Err(error) => {
+                if let (Some(keeper), Some(old)) = (&mut self.keeper, old) {
+                    keeper.abandon(old, &error.to_string());
+                }
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// The hash of the gateway file and its includes, where it can be read.
+    fn file_hash(&self) -> Option<String> {
+        let configuration = config::load(&self.options.source).ok()?;
+        Some(Bundle::of(configuration.sources()).hash())
+    }
+
+    /// Confirms what is in force; its version.
+    ///
+    /// # Errors
+    /// Nothing waits for it, or it can't be written.
+    pub fn confirm(&mut self, action: &Action) -> Result<u64, String> {
+        let keeper = self.keeper.as_mut().ok_or(NO_STATE)?;
+        keeper.confirm(action).map_err(|error| error.to_string())
+    }
+
+    /// The version of that number; without one, the one that would be gone back to.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn earlier(&self, number: Option<u64>) -> Result<Version, String> {
+        let keeper = self.keeper.as_ref().ok_or(NO_STATE)?;
+        keeper.earlier(number).map_err(|error| error.to_string())
+    }
+
+    /// Takes back what was to be confirmed in time and was not. To be called now and then; a sentence where it did.
+    pub fn revert_if_due(&mut self) -> Option<String> {
+        let keeper = self.keeper.as_ref().filter(|keeper| keeper.is_due())?;
+        let reverted = keeper.earlier(None).map_err(|error| error.to_string()).and_then(|version| {
+            let now = config::now();
+            let checked = config::load_bundle(&version.bundle, now).and_then(|c| config::check(c, now));
+            let checked = checked.map_err(|error| error.to_string())?;
+            let action = Action::of_gateway("revert", "it was not confirmed in time");
+            let number = Some(version.number);
+            self.apply(checked, &version.bundle, number, &action, None, LiveFlows::Recheck)?;
+            Ok(format!("a change was not confirmed in time: version {} is in force again", version.number))
+        });
+        Some(reverted.unwrap_or_else(|error| {
+            if let Some(keeper) = &mut self.keeper {
+                keeper.postpone(AGAIN);
+            }
+            format!("error: a change was not confirmed in time, and can't be taken back: {error}")
+        }))
+    }
+
+    /// What of a configuration can't be put into force without a restart.
+    #[must_use]
+    pub fn needs_restart(&self, configuration: &Configuration) -> Option<String> {
+        self.gateway.may_become(configuration).err().map(|error| error.to_string())
+    }
+
+    /// The history, what is in force, and the numbers of the versions that are kept.
+    ///
+    /// # Errors
+    /// Nothing is kept, or it can't be read.
+    pub fn history(&self) -> Result<(Vec<Entry>, Current, Vec<u64>), String> {
+        let keeper = self.keeper.as_ref().ok_or(NO_STATE)?;
+        let entries = keeper.entries().map_err(|error| error.to_string())?;
+        Ok((entries, keeper.current().clone(), keeper.numbers().to_vec()))
+    }
+
+    /// Checks the history; how many lines it has.
+    ///
+    /// # Errors
+    /// Nothing is kept, it can't be read, or it is not as it was written.
+    pub fn verify_history(&self) -> Result<usize, String> {
+        let keeper = self.keeper.as_ref().ok_or(NO_STATE)?;
+        keeper.verify().map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    /// Looks after links; a sentence for each that has changed.
+    pub fn look_at_links(&mut self) -> Vec<String> {
+        self.links.look(&self.gateway)
+    }
+
+    /// The gateway.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The gateway, to be changed but for its configuration: that is [`Host::apply`].
+    pub fn gateway_mut(&mut self) -> &mut Gateway {
+        &mut self.gateway
+    }
+
+    /// The links of the ports.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// What is shared with those who ask.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The gateway file.
+    #[must_use]
+    pub fn source(&self) -> &Path {
+        &self.options.source
+    }
+
+    /// Events that found no room in the ring, since the start.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.gateway.events().lost()
+    }
+
+    /// Rule hits of earlier runs.
+    #[must_use]
+    pub fn kept_hits(&self) -> Arc<HitTable> {
+        Arc::clone(&self.kept)
+    }
+
+    /// Keeps the rule hits for the next run, where there is a folder for that.
+    ///
+    /// # Errors
+    /// A worker does not answer, or the file can't be written.
+    pub fn keep_hits(&self) -> Result<(), String> {
+        let Some(folder) = &self.options.state else { return Ok(()) };
+        let hits = self.all_hits().map_err(|error| error.to_string())?;
+        hits::save(folder, &hits).map_err(|error| format!("{}: {error}", folder.display()))
+    }
+
+    /// Rule hits of all runs, by rule id. Rules that are gone keep theirs.
+    fn all_hits(&self) -> Result<HitTable, ErrandError> {
+        let workers = self.shared.control.ask_all(|engine| engine.hits().clone())?;
+        let sum = |of: &dyn Fn(&dataplane::hits::Hits) -> RuleHits| {
+            workers.iter().fold(RuleHits::default(), |sum, hits| sum.and(of(hits)))
+        };
+        let mut all = (*self.kept).clone();
+        let mut add = |name: &str, hits: RuleHits| {
+            if hits.total() > 0 {
+                let newer = self.kept_form(hits);
+                let kept = all.entry(name.to_owned()).or_default();
+                *kept = kept.and(&newer);
+            }
+        };
+        let generation = self.shared.control.generation();
+        for rule in 0..generation.rule_count() as u32 {
+            let key = generation.key_of(RuleId(rule));
+            if let Some(name) = generation.rule_name(key) {
+                add(name, sum(&|hits| hits.of(key)));
+            }
+        }
+        add(DEFAULT, sum(&|hits| hits.of_default()));
+        Ok(all)
+    }
+
+    fn kept_form(&self, hits: RuleHits) -> KeptHits {
+        let time = |tick: Option<Tick>| tick.map(|tick| self.shared.time_of(tick));
+        KeptHits { flows: hits.flows, drops: hits.drops, first: time(hits.first), last: time(hits.last) }
+    }
+
+    /// Stops the gateway.
+    #[must_use]
+    pub fn into_gateway(self) -> Gateway {
+        self.gateway
+    }
+}
