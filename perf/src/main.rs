@@ -105,6 +105,8 @@ pub(crate) struct EngineArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) attack: attack::AttackArguments,
+    #[command(flatten)]
+    pub(crate) export: workload::export::ExportArguments,
 }
 
 fn main() -> ExitCode {
@@ -140,6 +142,10 @@ fn engine(arguments: &mut EngineArguments) -> Result<String, Box<dyn Error>> {
         let report = attack::attack(arguments, kind)?;
         return Ok(if arguments.json { report.json() } else { report.to_string() });
     }
-    let report = engine::engine(&workload::Workload::new(arguments), arguments)?;
+    let workload = workload::Workload::new(arguments);
+    if arguments.export.wanted() {
+        return Ok(arguments.export.write(&workload, arguments.proto)?);
+    }
+    let report = engine::engine(&workload, arguments)?;
     Ok(if arguments.json { report.json() } else { report.to_string() })
 }

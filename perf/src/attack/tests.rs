@@ -25,6 +25,7 @@ fn arguments(max_flows: u32) -> EngineArguments {
         core: None,
         json: false,
         attack,
+        export: Default::default(),
     }
 }
 

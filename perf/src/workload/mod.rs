@@ -7,6 +7,7 @@
 //!   servers 10.32.0.0/12, VLAN 20 --+
 //! ```
 
+pub(crate) mod export;
 mod flows;
 mod frames;
 mod policy;

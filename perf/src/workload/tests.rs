@@ -3,9 +3,6 @@
 use super::*;
 use crate::Subject;
 use classifier::policy::{Action, EndpointSet, Member, Service};
-use dataplane::arena::Arena;
-use dataplane::port::Port;
-use dataplane::port::memory::TracePort;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 
 const SEED: u64 = 7;
@@ -23,21 +20,13 @@ fn arguments(flows: u32, rules: u32, size: u16, proto: Protocol) -> EngineArgume
         core: None,
         json: false,
         attack: crate::attack::AttackArguments::default(),
+        export: export::ExportArguments::default(),
     }
 }
 
 /// Every frame of the trace, once.
 fn frames_of(trace: Arc<Trace>) -> Vec<Vec<u8>> {
-    let (arena, mut pool) = Arena::on_heap(64, 9_216);
-    let count = trace.len();
-    let mut port = TracePort::new(trace);
-    let (mut frames, mut received) = (Vec::new(), Vec::new());
-    while received.len() < count {
-        port.receive(&arena, &mut pool, (count - received.len()).min(64), &mut frames);
-        received.extend(frames.iter().map(|frame| arena.bytes(frame).to_vec()));
-        port.transmit(&arena, &mut pool, &mut frames);
-    }
-    received
+    export::frames_of(&trace)
 }
 
 /// The frame's VID, and its flow as seen from its sender. Panics where anything in the frame is wrong.
@@ -195,5 +184,47 @@ fn segments_stay_within_their_vlan_at_any_scale() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_capture_has_the_frames_in_their_order() {
+    let workload = Workload::new(&arguments(40, 20, 128, Protocol::Udp));
+    let mut capture = Vec::new();
+    export::pcap(&workload.steady, &mut capture).unwrap();
+    let expected = frames_of(Arc::clone(&workload.steady));
+    assert_eq!(&capture[..4], &[0xd4, 0xc3, 0xb2, 0xa1]);
+    assert_eq!(&capture[20..24], &[1, 0, 0, 0]);
+    assert_eq!(capture.len(), 24 + 80 * (16 + 124));
+    for (record, frame) in capture[24..].chunks(16 + 124).zip(&expected) {
+        assert_eq!(record[8..16], [124, 0, 0, 0, 124, 0, 0, 0]);
+        assert_eq!(&record[16..], frame);
+    }
+}
+
+#[test]
+fn each_flow_is_within_a_line_of_the_rules_that_allows_it_and_none_that_denies() {
+    let workload = Workload::new(&arguments(2_000, 1_000, 64, Protocol::Udp));
+    let mut text = Vec::new();
+    export::rules(&workload.policy, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.lines().count(), 1_000);
+    let inside = |prefix: &str, host: u32| {
+        let (network, length) = prefix.split_once('/').unwrap();
+        let network = u32::from(network.parse::<std::net::Ipv4Addr>().unwrap());
+        let bits = 32 - length.parse::<u32>().unwrap();
+        assert_eq!(network & ((1 << bits) - 1), 0, "{prefix}");
+        network >> bits == host >> bits
+    };
+    for flow in &workload.flows {
+        let mut hit = text.lines().filter(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let ports = words[3].parse::<u16>().unwrap()..=words[4].parse::<u16>().unwrap();
+            inside(words[1], flow.client)
+                && inside(words[2], flow.server)
+                && ports.contains(&flow.destination)
+        });
+        assert!(hit.next().is_some_and(|line| line.starts_with("allow")), "{flow:?}");
+        assert!(hit.all(|line| line.starts_with("allow")), "{flow:?}");
     }
 }
