@@ -234,7 +234,7 @@ mkdir -p "$(dirname "$result")"
 		- UDP, because a capture that goes round and round can't open TCP connections. Both trackers have all flows established
 		  before anything is measured; OVS's cache of megaflows is emptied after that, so it holds what established packets
 		  need. OVS commits what its table of rules lets in, and established packets are let through both ways.
-		- OVS's exact-match cache is off (emc-insert-inv-prob=0), which is faster for it at this many flows.
+		- OVS's exact-match cache is off (emc-insert-inv-prob=0): with more flows than its 8,192 places it only costs.
 		- OVS sends frames as they are. We route them: the route, the neighbor, MACs, VLAN and TTL, and the spoof guard are in
 		  our figure and not in its. Its rules are one prefix to one prefix; ours are of segments.
 		- CPU time is that of the thread that does the work, so what else runs on the core costs neither; it does cost caches.
