@@ -12,7 +12,8 @@
 #   -o FILE     the result (perf/results/DATE-kernel-ct.md, or DATE-kernel-ct-two.md)
 #
 # Wants root, cargo, gcc, iproute2, nftables and ethtool. It makes two network namespaces, in which everything happens,
-# and takes them down. What is measured has the highest priority (nice -20). A ratio above 1 means that we are faster.
+# and takes them down. What is measured has the highest priority (nice -20). A ratio above 1 means that we are
+# faster.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -12,8 +12,9 @@
 #   -o FILE     the result (perf/results/DATE-ovs-ct.md)
 #
 # Wants root, cargo and Debian's openvswitch-switch-dpdk with the pcap and null drivers of DPDK; what is missing of them
-# it installs. OVS runs in directories of its own, with a database of its own: one that serves this machine is not touched.
-# 2 MB pages are reserved while it runs, and put back. What is measured has the highest priority (nice -20). A ratio above 1 means that we are faster.
+# it installs. OVS runs in directories of its own, with a database of its own: one that serves this machine is not
+# touched. 2 MB pages are reserved while it runs, and put back. What is measured has the highest priority (nice -20). A
+# ratio above 1 means that we are faster.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
