@@ -12,7 +12,7 @@
 //! know what a packet is, nor what a protocol does.
 
 use crate::entry::{Body, Entry};
-use crate::hash::Address;
+use crate::hash::{Address, Secret};
 use crate::index::Index;
 use crate::memory::prefetch;
 use crate::moment::Moment;
@@ -20,7 +20,6 @@ use crate::state::Class;
 use crate::time::Tick;
 use crate::wheel::{Wheel, WheelTick};
 use classifier::flow::Key;
-use siphasher::sip::SipHasher13;
 
 /// What is seldom looked at.
 #[derive(Clone, Copy)]
@@ -32,7 +31,7 @@ struct Note {
 
 /// The table of one address family.
 pub(crate) struct Table<A> {
-    hasher: SipHasher13,
+    secret: Secret,
     index: Index,
     entries: Vec<Entry<A>>,
     notes: Vec<Note>,
@@ -46,7 +45,7 @@ impl<A: Address> Table<A> {
     /// A table for `capacity` flows.
     pub(crate) fn new(capacity: usize, secret: [u8; 16]) -> Table<A> {
         Table {
-            hasher: SipHasher13::new_with_key(&secret),
+            secret: Secret::new(secret),
             index: Index::new(capacity),
             entries: Vec::with_capacity(capacity),
             notes: Vec::with_capacity(capacity),
@@ -65,7 +64,7 @@ impl<A: Address> Table<A> {
     /// The hash of a key.
     #[inline]
     pub(crate) fn hash(&self, key: &Key<A>) -> u64 {
-        A::hash(&self.hasher, key)
+        A::hash(&self.secret, key)
     }
 
     /// Asks the CPU for the index's lines of a hash.
@@ -141,7 +140,7 @@ impl<A: Address> Table<A> {
     /// Gives back the place of an entry that is off the wheel.
     fn release(&mut self, slot: u32) {
         let Entry { key, body } = self.entries[slot as usize];
-        self.index.remove(A::hash(&self.hasher, &key), slot);
+        self.index.remove(A::hash(&self.secret, &key), slot);
         self.delist(slot, body.class());
         self.wheel.give_back(slot);
         self.length -= 1;
