@@ -85,6 +85,17 @@ impl<A: Address> Table<A> {
         });
     }
 
+    /// The first slot that may be that of a hash, whose entry the CPU is asked for. Its index lines should have come by
+    /// now. What stands in the slot is to be held against the key.
+    #[inline]
+    pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
+        let slot = self.index.find(hash, |_| true)?;
+        let entry = &self.entries[slot as usize];
+        prefetch(&entry.key);
+        prefetch(&entry.body.peers);
+        Some(slot)
+    }
+
     /// The slot of a key, whether or not its flow has expired.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &Key<A>) -> Option<u32> {
@@ -169,6 +180,7 @@ impl<A: Address> Table<A> {
     }
 
     /// Moves an entry from the list of its old class to that of its new one.
+    #[inline]
     pub(crate) fn reclassify(&mut self, slot: u32, old: Class) {
         let new = self.entries[slot as usize].body.class();
         if new != old {

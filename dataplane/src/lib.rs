@@ -18,6 +18,7 @@ pub mod port;
 pub mod generation;
 pub mod network;
 
+mod adjacency;
 pub mod answer;
 mod keyed;
 mod limiter;
@@ -25,6 +26,7 @@ mod macs;
 mod neighbors;
 
 pub mod counters;
+pub mod meter;
 pub mod engine;
 mod pipeline;
 mod stage;

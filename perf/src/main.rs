@@ -10,6 +10,7 @@ mod engine;
 mod random;
 mod report;
 mod share;
+mod stages;
 mod workload;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -75,6 +76,9 @@ pub(crate) struct EngineArguments {
     /// How long to measure
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) seconds: u64,
+    /// Measure exactly so many packets, however long they take: for counting instructions
+    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) packets: Option<u64>,
     /// What the flows are
     #[arg(long, value_enum, default_value_t = Protocol::Udp)]
     pub(crate) proto: Protocol,

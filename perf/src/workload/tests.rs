@@ -12,6 +12,7 @@ const SEED: u64 = 7;
 
 fn arguments(flows: u32, rules: u32, size: u16, proto: Protocol) -> EngineArguments {
     EngineArguments {
+        packets: None,
         flows,
         rules,
         size,
