@@ -131,8 +131,12 @@ mod tests {
                     let hash = u32::hash(&secret, &rows(row, n));
                     assert!(index.insert(hash, n), "secret {seed}, row {row}: key {n} finds no room");
                     let wide = rows(row, n);
-                    let wide =
-                        key(u128::from(wide.first) << 64, u128::from(wide.second), wide.first_port, wide.second_port);
+                    let wide = key(
+                        u128::from(wide.first) << 64,
+                        u128::from(wide.second),
+                        wide.first_port,
+                        wide.second_port,
+                    );
                     assert_ne!(u128::hash(&secret, &wide), hash, "another family, another hash");
                 }
             }

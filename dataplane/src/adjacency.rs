@@ -181,4 +181,3 @@ impl<A: Destination> Adjacencies<A> {
         Some(adjacency)
     }
 }
-

@@ -26,8 +26,8 @@ mod macs;
 mod neighbors;
 
 pub mod counters;
-pub mod meter;
 pub mod engine;
+pub mod meter;
 mod pipeline;
 mod stage;
 

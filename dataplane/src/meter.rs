@@ -20,8 +20,7 @@ pub enum Part {
 
 impl Part {
     /// All, in the order of their numbers.
-    pub const ALL: [Part; 6] =
-        [Part::Parse, Part::LookUp, Part::Track, Part::Emit, Part::Slow, Part::Settle];
+    pub const ALL: [Part; 6] = [Part::Parse, Part::LookUp, Part::Track, Part::Emit, Part::Slow, Part::Settle];
 
     /// The name that a report has for it.
     #[must_use]

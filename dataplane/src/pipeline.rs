@@ -24,7 +24,9 @@ use conntrack::time::Tick;
 #[inline]
 pub(crate) fn run<M: Meter>(engine: &mut Engine, now: Tick, batch: &mut Batch, meter: &mut M) {
     if engine.express.is_open {
-        stage::express::process(engine, now, batch, meter, |engine, batch, lanes| whole(engine, now, batch, lanes));
+        stage::express::process(engine, now, batch, meter, |engine, batch, lanes| {
+            whole(engine, now, batch, lanes)
+        });
     } else {
         whole(engine, now, batch, batch.all());
         meter.done(Part::Slow);

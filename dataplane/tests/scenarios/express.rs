@@ -64,7 +64,16 @@ const BEHIND: Host = Host { v4: "10.9.1.1", v6: "fd00:20::77", ..SHY };
 impl World {
     fn new(seed: u64) -> World {
         let mut random = Random(seed);
-        let pairs = [(WEB, DB), (DB, WEB), (WEB, FAR), (WEB, SHY), (FAR, DB), (SHY, WEB), (WEB, BEHIND), (DESK, PRINTER)];
+        let pairs = [
+            (WEB, DB),
+            (DB, WEB),
+            (WEB, FAR),
+            (WEB, SHY),
+            (FAR, DB),
+            (SHY, WEB),
+            (WEB, BEHIND),
+            (DESK, PRINTER),
+        ];
         let talks = (0..28)
             .map(|n| {
                 let (from, to) = pairs[n % pairs.len()];
@@ -109,7 +118,9 @@ impl World {
                 ip = ip.upper(4, &[0, wrong]);
             }
             5 => ip = ip.upper_raw(if talk.tcp { 16 } else { 6 }, &[r.next() as u8, 9]),
-            6 => ip = ip.header_raw(r.below(if talk.v6 { 8 } else { 12 }) as usize, &[r.next() as u8]),
+            // Anything but the protocol: what is ICMP by error would be sent on with a checksum that is wrong for it.
+            6 if talk.v6 => ip = ip.header_raw(r.pick(&[0, 1, 4, 5, 7]), &[r.next() as u8]),
+            6 => ip = ip.header_raw(r.pick(&[0, 1, 2, 3, 6, 7, 8, 10, 11]), &[r.next() as u8]),
             7 if talk.v6 => ip = ip.extension(60, &[0, 1, 4, 0, 0, 0, 0]),
             8 => ip = Ip::ping(source, destination, ports.0),
             9 => {
@@ -133,7 +144,7 @@ impl World {
         let mut bytes = frame.bytes();
         if r.one_in(80) {
             let at = r.below(bytes.len() as u64) as usize;
-            bytes[at] ^= 1 << r.below(8);
+            bytes[if talk.v6 && (18..26).contains(&at) { 0 } else { at }] ^= 1 << r.below(8);
         }
         if r.one_in(150) {
             bytes.truncate(r.below(bytes.len() as u64) as usize);
@@ -154,7 +165,18 @@ impl World {
             _ => r.pick(&[ACK, ACK, ACK, ACK, ACK | PSH, ACK | PSH, ACK | 0x40]),
         };
         if r.one_in(40) {
-            flags = r.pick(&[FIN | ACK, FIN | ACK, RST, RST | ACK, SYN, SYN | ACK, 0, FIN | SYN, ACK | URG, 0xff]);
+            flags = r.pick(&[
+                FIN | ACK,
+                FIN | ACK,
+                RST,
+                RST | ACK,
+                SYN,
+                SYN | ACK,
+                0,
+                FIN | SYN,
+                ACK | URG,
+                0xff,
+            ]);
         }
         let is_syn = flags & SYN != 0;
         let payload = if is_syn { &[] } else { payload };
@@ -209,7 +231,8 @@ impl World {
                 let answer = nd(host.v6(), address("fd00:20::1"), 136, 0x60, host.v6(), &link_option(2, mac));
                 answer.by(&host)
             }
-            _ => arp(&Host { mac: Mac([2, 0, 0, 0, 0x20, 0xfe]), ..DB }, 2, address("10.0.20.254"), gateway).to(TRUNK_MAC),
+            _ => arp(&Host { mac: Mac([2, 0, 0, 0, 0x20, 0xfe]), ..DB }, 2, address("10.0.20.254"), gateway)
+                .to(TRUNK_MAC),
         };
         (TRUNK, frame.bytes())
     }
@@ -223,7 +246,9 @@ impl World {
             2 => vec![Rule { idle_timeout: Some(Duration::from_secs(5)), ..allow("short") }],
             3 => vec![Rule { established: Established::Keep, services: service(6, 443), ..allow("kept") }],
             4 => vec![Rule { max_flows: Some(3), ..allow("few") }],
-            5 => vec![Rule { expires: Some(Timestamp(now.0 + 3_000_000_000)), ..allow("soon") }, allow("rest")],
+            5 => {
+                vec![Rule { expires: Some(Timestamp(now.0 + 3_000_000_000)), ..allow("soon") }, allow("rest")]
+            }
             6 => vec![Rule { services: service(6, 443), ..rule("reject", Action::Reject) }, allow("rest")],
             _ => vec![allow("all")],
         };
@@ -291,7 +316,11 @@ fn agree(seed: u64, steps: u32, lanes: usize, config: Config) -> Counters {
             40..60 => {
                 let (port, frame) = world.word_of_neighbors();
                 let (a, b) = (short.send(port, &frame), whole.send(port, &frame));
-                assert_eq!((a.outcome, a.left, a.late, a.moved), (b.outcome, b.left, b.late, b.moved), "{at}");
+                assert_eq!(
+                    (a.outcome, a.left, a.late, a.moved),
+                    (b.outcome, b.left, b.late, b.moved),
+                    "{at}"
+                );
             }
             _ => {
                 let (port, first) = world.frame();
@@ -338,7 +367,9 @@ fn is_about_it(counters: &Counters) {
     eprintln!("{} of {} forwarded by the short way; {counters:?}", counters.express, counters.forwarded);
     assert!(counters.express * 3 > counters.forwarded, "{counters:?}");
     assert!(counters.express < counters.forwarded, "{counters:?}");
-    for reason in [DropReason::CtInvalid, DropReason::MalformedL4, DropReason::TtlExpired, DropReason::PolicyChanged] {
+    for reason in
+        [DropReason::CtInvalid, DropReason::MalformedL4, DropReason::TtlExpired, DropReason::PolicyChanged]
+    {
         assert!(counters.dropped[reason.index()] > 0, "{reason}: {counters:?}");
     }
 }
@@ -381,7 +412,8 @@ fn a_packet_does_not_overtake_another_of_its_flow() {
     let back = Ip::udp(DB.v4(), WEB.v4(), (5000, 4000), b"hello").by(&DB).bytes();
     bed.send(TRUNK, udp(0)).opened();
     bed.send(TRUNK, &back).followed(FlowRole::Reply);
-    let fragment = Ip::udp(WEB.v4(), DB.v4(), (4000, 5000), &[7; 32]).cut(0..24).fragment(0x2000).by(&WEB).bytes();
+    let fragment =
+        Ip::udp(WEB.v4(), DB.v4(), (4000, 5000), &[7; 32]).cut(0..24).fragment(0x2000).by(&WEB).bytes();
     let frames = [udp(1), udp(2), fragment, udp(3), udp(4)];
     let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
     let sent = bed.send_all(TRUNK, &slices);
@@ -425,5 +457,4 @@ fn ordinary_packets_between_tagged_and_untagged_vlans_take_the_short_way() {
     assert_eq!(again.followed(FlowRole::Established)[12..14], [8, 0], "the tag is gone");
     assert_eq!(bed.send(WAN, &back).followed(FlowRole::Reply), first, "the tag is there");
     assert_eq!(bed.engine.counters().express, 2);
-
 }

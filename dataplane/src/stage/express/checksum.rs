@@ -43,7 +43,10 @@ impl Sum {
         match bytes.last_chunk::<8>() {
             // The last eight bytes, less those that are summed already: no shift at all would take them twice.
             Some(last) => self.add(u64::from_le_bytes(*last) >> 1 >> (63 - 8 * tail.len())),
-            None => tail.iter().enumerate().fold(self, |sum, (at, byte)| sum.add(u64::from(*byte) << (8 * (at & 1)))),
+            None => tail
+                .iter()
+                .enumerate()
+                .fold(self, |sum, (at, byte)| sum.add(u64::from(*byte) << (8 * (at & 1)))),
         }
     }
 

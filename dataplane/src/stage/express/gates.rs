@@ -75,7 +75,10 @@ impl Gates {
     /// The gate where a frame comes in.
     #[inline]
     pub(crate) fn on(&self, port: PortId, vid: u16) -> &Gate {
-        let index = self.by_key.get(VlanKey::new(port, vid).index()).map_or(self.gates.len() - 1, |at| usize::from(*at));
+        let index = self
+            .by_key
+            .get(VlanKey::new(port, vid).index())
+            .map_or(self.gates.len() - 1, |at| usize::from(*at));
         &self.gates[index]
     }
 

@@ -18,8 +18,8 @@ use crate::arena::HEAD;
 use classifier::addr::PortId;
 use classifier::flow::{Domain, End, Key, KeyKind};
 use classifier::wire::link::{HEADER, TAG, ethertype};
-use classifier::wire::{TcpSegment, protocol};
 use classifier::wire::{TcpFlags, ipv4, ipv6};
+use classifier::wire::{TcpSegment, protocol};
 
 /// Flags of IPv4 that a packet of one piece has: all but DF are clear (RFC 791 §3.1).
 const NOT_WHOLE: u16 = 0xbfff;
@@ -184,7 +184,8 @@ fn ip_v4<const IP: usize>(
         return None;
     }
     let addresses = low_long(head, IP + 12);
-    let header = Sum::ZERO.add(low_long(head, IP)).add(u64::from(low_long(head, IP + 8) as u32)).add(addresses);
+    let header =
+        Sum::ZERO.add(low_long(head, IP)).add(u64::from(low_long(head, IP + 8) as u32)).add(addresses);
     if !header.is_intact() {
         return None;
     }
@@ -194,8 +195,7 @@ fn ip_v4<const IP: usize>(
     let kind = upper_layer(head, upper, head[IP + 9], bytes, pseudo, true)?;
     let (source, destination) = (long(head, IP + 12), long(head, IP + 16));
     let ports = (word(head, upper), word(head, upper + 2));
-    let (key, sender) =
-        key_v4(gate.domain, head[IP + 9], (source, ports.0), (destination, ports.1));
+    let (key, sender) = key_v4(gate.domain, head[IP + 9], (source, ports.0), (destination, ports.1));
     notes.leans[lane] = lean::<IP>(gate, control, upper, IP + total, kind, sender);
     notes.keys[lane] = key;
     Some(Version::V4)
@@ -228,15 +228,21 @@ fn ip_v6<const IP: usize>(
     let kind = upper_layer(head, upper, head[IP + 6], bytes, pseudo, false)?;
     let (source, destination) = (wide(head, IP + 8), wide(head, IP + 24));
     let ports = (word(head, upper), word(head, upper + 2));
-    let (key, sender) =
-        Key::of_ports(gate.domain, head[IP + 6], (source, ports.0), (destination, ports.1));
+    let (key, sender) = Key::of_ports(gate.domain, head[IP + 6], (source, ports.0), (destination, ports.1));
     notes.leans[lane] = lean::<IP>(gate, control, upper, upper + length, kind, sender);
     notes.wide_keys[lane] = key;
     Some(Version::V6)
 }
 
 #[inline]
-fn lean<const IP: usize>(gate: &Gate, control: u16, upper: usize, end: usize, kind: Kind, sender: End) -> Lean {
+fn lean<const IP: usize>(
+    gate: &Gate,
+    control: u16,
+    upper: usize,
+    end: usize,
+    kind: Kind,
+    sender: End,
+) -> Lean {
     // A frame is no longer than its gate allows, and an MTU has sixteen bits: `end` may pass them by a header, and
     // then a frame is not ordinary; see `upper_layer`.
     Lean { gate: gate.index.0, control, end: end as u16, ip: IP as u8, upper: upper as u8, kind, sender }
@@ -301,4 +307,3 @@ pub(super) fn segment<'a>(head: &'a [u8; HEAD], lean: &Lean) -> TcpSegment<'a> {
         payload_length: lean.end - u16::from(lean.upper) - header as u16,
     }
 }
-

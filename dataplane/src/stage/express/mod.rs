@@ -29,8 +29,8 @@ use crate::engine::{Engine, Origin};
 use crate::meter::{Meter, Part};
 use crate::network::{Network, VlanIndex};
 use classifier::flow::{Domain, End, Key, KeyKind};
-use classifier::wire::link::{self, HEADER, TAG};
 use classifier::wire::Packet;
+use classifier::wire::link::{self, HEADER, TAG};
 use conntrack::time::Tick;
 use conntrack::{Family, Relation};
 use gates::Gates;
@@ -149,7 +149,7 @@ pub(crate) fn process<M: Meter>(
             continue;
         }
         let hash = engine.express.lanes.hashes[lane];
-        let may_go = engine.express.lanes.candidates[lane] != NOWHERE && !waiting.has_flow(hash);
+        let mut may_go = engine.express.lanes.candidates[lane] != NOWHERE && !waiting.has_flow(hash);
         if may_go && waiting.is_barrier {
             meter.done(Part::Track);
             emit(engine, batch, std::mem::take(&mut passed));
@@ -159,6 +159,7 @@ pub(crate) fn process<M: Meter>(
             // Flows may have ended, and their places gone to others.
             settled = engine.tracker.settle(now);
             look_up(engine, ordinary.from(lane));
+            may_go = engine.express.lanes.candidates[lane] != NOWHERE;
             meter.done(Part::LookUp);
         }
         match if may_go { go(engine, now, settled, batch, lane) } else { Course::Whole } {
