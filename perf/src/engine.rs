@@ -128,7 +128,7 @@ impl Harness {
                 });
                 engine.tick(now, dataplane::engine::Sweep::AtMost(1024));
                 stages.handed();
-                stages.count(received);
+                stages.end(received);
             }
             Subject::Engine => {
                 fill(batch, frames);
@@ -254,6 +254,8 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
         rules: workload.policy.rules().len() as u32,
         segments: workload.segments,
         size: arguments.size,
+        v6: arguments.v6,
+        imix: arguments.imix,
         protocol: match arguments.proto {
             Protocol::Udp => "udp",
             Protocol::Tcp => "tcp",

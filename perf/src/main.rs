@@ -82,6 +82,12 @@ pub(crate) struct EngineArguments {
     /// What the flows are
     #[arg(long, value_enum, default_value_t = Protocol::Udp)]
     pub(crate) proto: Protocol,
+    /// IPv6 instead of IPv4; a frame is no shorter than its headers, so that 64 bytes are 70 and more
+    #[arg(long)]
+    pub(crate) v6: bool,
+    /// Frames of 64, 594 and 1,518 bytes, seven to four to one, instead of one size
+    #[arg(long, conflicts_with = "size")]
+    pub(crate) imix: bool,
     /// What is measured
     #[arg(long, value_enum, default_value_t = Subject::Engine)]
     pub(crate) subject: Subject,

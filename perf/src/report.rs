@@ -37,6 +37,10 @@ pub(crate) struct Report {
     pub(crate) segments: u32,
     /// Bytes of a frame on the wire, tag and FCS included.
     pub(crate) size: u16,
+    /// Whether it was IPv6; then frames are no shorter than their headers.
+    pub(crate) v6: bool,
+    /// Whether frames were of three sizes instead.
+    pub(crate) imix: bool,
     /// `udp` or `tcp`.
     pub(crate) protocol: &'static str,
     /// The seed.

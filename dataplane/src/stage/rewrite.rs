@@ -28,10 +28,11 @@ pub(super) fn take_hop(arena: &Arena, frame: &mut Frame, packet: &Packet) {
 #[inline(always)]
 pub(super) fn take_hop_at(bytes: &mut [u8], at: usize, is_v4: bool) {
     if is_v4 {
-        let [ttl, protocol, high, low] = bytes[at + 8..at + 12].try_into().expect("four bytes");
-        let (old, new) = (u16::from_be_bytes([ttl, protocol]), u16::from_be_bytes([ttl - 1, protocol]));
-        let [high, low] = checksum::updated(u16::from_be_bytes([high, low]), old, new).to_be_bytes();
-        bytes[at + 8..at + 12].copy_from_slice(&[ttl - 1, protocol, high, low]);
+        let field: &mut [u8; 4] = (&mut bytes[at + 8..at + 12]).try_into().expect("four bytes");
+        let old = u32::from_be_bytes(*field);
+        // A word of 0x0100 less is the same change as one that goes from 0x0100 to nothing.
+        let sum = checksum::updated(old as u16, 0x0100, 0);
+        *field = ((old & 0xffff_0000) - 0x0100_0000 | u32::from(sum)).to_be_bytes();
     } else {
         bytes[at + 7] -= 1;
     }
