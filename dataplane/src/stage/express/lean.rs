@@ -20,6 +20,7 @@ use classifier::flow::{Domain, End, Key, KeyKind};
 use classifier::wire::link::{HEADER, TAG, ethertype};
 use classifier::wire::{TcpFlags, ipv4, ipv6};
 use classifier::wire::{TcpSegment, protocol};
+use conntrack::Tracker;
 
 /// Flags of IPv4 that a packet of one piece has: all but DF are clear (RFC 791 §3.1).
 const NOT_WHOLE: u16 = 0xbfff;
@@ -76,13 +77,6 @@ impl Lean {
     }
 }
 
-/// What an ordinary frame is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Version {
-    V4,
-    V6,
-}
-
 /// The key of a packet between these ends, and which of them sent it: as [`Key::of_ports`], in fewer steps.
 #[inline]
 fn key_v4(domain: Domain, protocol: u8, source: (u32, u16), destination: (u32, u16)) -> (Key<u32>, End) {
@@ -131,27 +125,32 @@ fn wide(head: &[u8; HEAD], at: usize) -> u128 {
     u128::from(low_long(head, at).swap_bytes()) << 64 | u128::from(low_long(head, at + 8).swap_bytes())
 }
 
-/// Takes the frame of a lane apart, of which `head` is the beginning, and notes what it finds; `None`: it is not an
-/// ordinary one.
+/// Takes the frame of a lane apart, of which `head` is the beginning, notes what it finds, and asks for the place of its
+/// flow in the index. Whether it is an ordinary one.
 #[inline]
 pub(super) fn parse(
     head: &[u8; HEAD],
     frame: &[u8],
     gates: &Gates,
     port: PortId,
+    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
-) -> Option<Version> {
+) -> Option<()> {
     // A frame that ends before what is read of it is refused further on: its IP packet would not fit.
     match word(head, 12) {
-        ethertype::IPV4 => ip_v4::<HEADER>(head, frame, gates.on(port, 0), 0, notes, lane),
-        ethertype::IPV6 => ip_v6::<HEADER>(head, frame, gates.on(port, 0), 0, notes, lane),
+        ethertype::IPV4 => ip_v4::<HEADER>(head, frame, gates.on(port, 0), 0, tracker, notes, lane),
+        ethertype::IPV6 => ip_v6::<HEADER>(head, frame, gates.on(port, 0), 0, tracker, notes, lane),
         ethertype::VLAN => {
             let control = word(head, 14);
             let gate = gates.on(port, control & 0xfff);
             match word(head, 16) {
-                ethertype::IPV4 => ip_v4::<{ HEADER + TAG }>(head, frame, gate, control, notes, lane),
-                ethertype::IPV6 => ip_v6::<{ HEADER + TAG }>(head, frame, gate, control, notes, lane),
+                ethertype::IPV4 => {
+                    ip_v4::<{ HEADER + TAG }>(head, frame, gate, control, tracker, notes, lane)
+                }
+                ethertype::IPV6 => {
+                    ip_v6::<{ HEADER + TAG }>(head, frame, gate, control, tracker, notes, lane)
+                }
                 _ => None,
             }
         }
@@ -171,9 +170,10 @@ fn ip_v4<const IP: usize>(
     frame: &[u8],
     gate: &Gate,
     control: u16,
+    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
-) -> Option<Version> {
+) -> Option<()> {
     let total = usize::from(word(head, IP + 2));
     let is_plain = head[IP] == 0x45
         && word(head, IP + 6) & NOT_WHOLE == 0
@@ -198,7 +198,11 @@ fn ip_v4<const IP: usize>(
     let (key, sender) = key_v4(gate.domain, head[IP + 9], (source, ports.0), (destination, ports.1));
     notes.leans[lane] = lean::<IP>(gate, control, upper, IP + total, kind, sender);
     notes.keys[lane] = key;
-    Some(Version::V4)
+    // Of the key in registers: what was just written in parts is not read again as a whole.
+    let hash = tracker.hash_of(&key);
+    notes.hashes[lane] = hash;
+    tracker.prefetch_index::<u32>(hash);
+    Some(())
 }
 
 #[inline]
@@ -207,9 +211,10 @@ fn ip_v6<const IP: usize>(
     frame: &[u8],
     gate: &Gate,
     control: u16,
+    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
-) -> Option<Version> {
+) -> Option<()> {
     let length = usize::from(word(head, IP + 4));
     let is_plain = head[IP] >> 4 == 6
         && head[IP + 7] > 1
@@ -231,7 +236,11 @@ fn ip_v6<const IP: usize>(
     let (key, sender) = Key::of_ports(gate.domain, head[IP + 6], (source, ports.0), (destination, ports.1));
     notes.leans[lane] = lean::<IP>(gate, control, upper, upper + length, kind, sender);
     notes.wide_keys[lane] = key;
-    Some(Version::V6)
+    notes.v6.add(lane);
+    let hash = tracker.hash_of(&key);
+    notes.hashes[lane] = hash;
+    tracker.prefetch_index::<u128>(hash);
+    Some(())
 }
 
 #[inline]

@@ -34,7 +34,7 @@ use classifier::wire::link::{self, HEADER, TAG};
 use conntrack::time::Tick;
 use conntrack::{Family, Relation};
 use gates::Gates;
-use lean::{Kind, Lean, Version};
+use lean::{Kind, Lean};
 
 /// Words of the filter of flows that wait.
 const FILTER: usize = 8;
@@ -177,8 +177,8 @@ pub(crate) fn process<M: Meter>(
     }
 }
 
-/// Takes the frames apart; which of them are ordinary.
-#[inline]
+/// Takes the frames apart; which of them are ordinary. By itself, so that it has all registers.
+#[inline(never)]
 fn read(engine: &mut Engine, batch: &mut Batch, lanes: Lanes) -> Lanes {
     let Engine { express, tracker, arena, .. } = engine;
     let Express { gates, lanes: notes, .. } = express;
@@ -190,21 +190,10 @@ fn read(engine: &mut Engine, batch: &mut Batch, lanes: Lanes) -> Lanes {
         }
         let frame = batch.frame(lane);
         let Some(head) = arena.head(frame) else { continue };
-        let version = lean::parse(head, arena.bytes(frame), gates, batch.ports[lane], notes, lane);
-        notes.hashes[lane] = match version {
-            Some(Version::V4) => {
-                let hash = tracker.hash_of(&notes.keys[lane]);
-                tracker.prefetch_index::<u32>(hash);
-                hash
-            }
-            Some(Version::V6) => {
-                notes.v6.add(lane);
-                let hash = tracker.hash_of(&notes.wide_keys[lane]);
-                tracker.prefetch_index::<u128>(hash);
-                hash
-            }
-            None => continue,
-        };
+        let port = batch.ports[lane];
+        if lean::parse(head, arena.bytes(frame), gates, port, tracker, notes, lane).is_none() {
+            continue;
+        }
         ordinary.add(lane);
     }
     ordinary
@@ -333,6 +322,9 @@ fn emit(engine: &mut Engine, batch: &mut Batch, lanes: Lanes) {
     let Engine { express, arena, queues, counters, .. } = engine;
     let Express { gates, lanes: notes, .. } = &*express;
     for lane in lanes {
+        if let Some(next) = lanes.above(lane).next() {
+            arena.prefetch(batch.frame(next));
+        }
         let Some(mut frame) = batch.take(lane) else { continue };
         let (lean, adjacency) = (&notes.leans[lane], &notes.adjacencies[lane]);
         let exit = gates.of(adjacency.egress).key;
