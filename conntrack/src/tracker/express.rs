@@ -122,17 +122,15 @@ impl Tracker {
         A::table(self).candidate(hash)
     }
 
-    /// The live flow of a key, if packets that its end `sender` sends by `vlan` are known to pass under the policy of
+    /// The live flow of a key with its place and hash, if packets that its end `sender` sends by `vlan` are known to pass under the policy of
     /// `epoch`. Nothing moves.
     #[inline]
     #[must_use]
     pub fn enter<A: Family>(
         &self,
         now: Tick,
-        candidate: u32,
-        hash: u64,
-        key: &Key<A>,
-        sender: End,
+        (candidate, hash): (u32, u64),
+        (key, sender): (&Key<A>, End),
         vlan: VlanKey,
         epoch: Epoch,
     ) -> Option<Entrance> {

@@ -32,7 +32,8 @@ pub(super) fn take_hop_at(bytes: &mut [u8], at: usize, is_v4: bool) {
         let old = u32::from_be_bytes(*field);
         // A word of 0x0100 less is the same change as one that goes from 0x0100 to nothing.
         let sum = checksum::updated(old as u16, 0x0100, 0);
-        *field = ((old & 0xffff_0000) - 0x0100_0000 | u32::from(sum)).to_be_bytes();
+        let rest = (old & 0xffff_0000) - 0x0100_0000;
+        *field = (rest | u32::from(sum)).to_be_bytes();
     } else {
         bytes[at + 7] -= 1;
     }

@@ -273,7 +273,7 @@ fn go_by<A: Family + Destination>(
     let (lean, hash) = (express.lanes.leans[lane], express.lanes.hashes[lane]);
     let gate = express.gates.of(VlanIndex(lean.gate));
     let (candidate, epoch) = (express.lanes.candidates[lane], generation.epoch());
-    let entrance = tracker.enter(settled, candidate, hash, key, lean.sender, gate.key, epoch)?;
+    let entrance = tracker.enter(settled, (candidate, hash), (key, lean.sender), gate.key, epoch)?;
     let network = generation.network();
     if gate.asks_bindings {
         let source = towards(key, lean.sender.other()).address();
