@@ -17,7 +17,7 @@ use dataplane::port::Port;
 use dataplane::port::memory::{Trace, TracePort};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -121,10 +121,14 @@ fn prefix(policy: &Policy, end: &EndpointSet) -> String {
         match member {
             Member::Segment(id) => member = &policy.segments()[id.0 as usize].members[0],
             Member::Selector(selector) => {
-                let IpRange::V4(first, last) = selector.addresses[0] else {
-                    unreachable!("the generated policy is of IPv4")
+                return match selector.addresses[0] {
+                    IpRange::V4(first, last) => {
+                        format!("{}/{}", Ipv4Addr::from(first), (last - first).leading_zeros())
+                    }
+                    IpRange::V6(first, last) => {
+                        format!("{}/{}", Ipv6Addr::from(first), (last - first).leading_zeros())
+                    }
                 };
-                return format!("{}/{}", Ipv4Addr::from(first), (last - first).leading_zeros());
             }
         }
     }
