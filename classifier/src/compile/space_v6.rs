@@ -347,7 +347,7 @@ mod tests {
         let mut runs = std::collections::BTreeMap::from([(0, 0), (1 << 120, 1), (0xff << 120, 2)]);
         let mut random = Random(5);
         for state in 3..20_000 {
-            let home = 0xfd12_34u128 << 104 | u128::from(random.below(200) * 0x101 & 0xffff) << 88;
+            let home = 0x00fd_1234u128 << 104 | u128::from((random.below(200) * 0x101) & 0xffff) << 88;
             let first = home | u128::from(random.below(1 << 24)) << 64;
             runs.insert(first, state);
             runs.insert(first + (1 << 64), state % 7);

@@ -81,7 +81,7 @@ impl Addressed for u128 {
         for at in 0..STAGE {
             for side in 0..2 {
                 let entry = *entries[side][at];
-                behind[side] |= entry / SpaceV6::BEHIND << at;
+                behind[side] |= (entry / SpaceV6::BEHIND) << at;
                 lines[side][at] = space.line(entry);
                 L::prefetch(lines[side][at]);
             }
@@ -145,7 +145,7 @@ fn lower_halves<L: Lanes>(
     states: &mut [[u32; STAGE]; 2],
 ) {
     let Some(any) = space.records.first() else { return };
-    let lane = |at: u8| (usize::from(at) / STAGE & 1, usize::from(at) % STAGE);
+    let lane = |at: u8| ((usize::from(at) / STAGE) & 1, usize::from(at) % STAGE);
     let mut records = [any; 2 * STAGE];
     for (at, record) in split.iter().zip(&mut records) {
         let (side, at) = lane(*at);
