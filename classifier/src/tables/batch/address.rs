@@ -58,9 +58,9 @@ impl Addressed for u128 {
         let space = &*tables.v6;
         let upper = |at: usize| [queries[at].source, queries[at].destination].map(|half| (half >> 64) as u64);
         let mut slots = [[&space.slots[0]; STAGE]; 2];
-        for at in 0..STAGE {
-            for (side, half) in upper(at).into_iter().enumerate() {
-                slots[side][at] = space.slot(half);
+        for (at, query) in queries.iter().enumerate() {
+            for (side, address) in [query.source, query.destination].into_iter().enumerate() {
+                slots[side][at] = space.slot((address >> 64) as u64);
                 L::prefetch(slots[side][at]);
             }
         }
