@@ -56,52 +56,124 @@ impl Addressed for u128 {
     #[inline(always)]
     fn states<L: Lanes>(tables: &Tables, queries: &[Query<u128>; STAGE], states: &mut [[u32; STAGE]; 2]) {
         let space = &*tables.v6;
-        let [sources, destinations] = states;
-        (*sources, *destinations) = ([0; STAGE], [0; STAGE]);
-        for level in 0..space.levels.len() {
-            let (nodes, last) = space.level(level);
-            let below = space.levels.get(level + 1);
-            for (at, query) in queries.iter().enumerate() {
-                let (source, destination) = ((query.source >> 64) as u64, (query.destination >> 64) as u64);
-                sources[at] = SpaceV6::descend::<L>(nodes, last, sources[at], source);
-                destinations[at] = SpaceV6::descend::<L>(nodes, last, destinations[at], destination);
-                match below {
-                    Some(below) => {
-                        L::prefetch(&below[sources[at] as usize]);
-                        L::prefetch(&below[destinations[at] as usize]);
-                    }
-                    None => {
-                        L::prefetch(&space.entries[sources[at] as usize]);
-                        L::prefetch(&space.entries[destinations[at] as usize]);
-                    }
-                }
+        let upper = |at: usize| [queries[at].source, queries[at].destination].map(|half| (half >> 64) as u64);
+        let mut slots = [[&space.slots[0]; STAGE]; 2];
+        for (at, query) in queries.iter().enumerate() {
+            for (side, address) in [query.source, query.destination].into_iter().enumerate() {
+                slots[side][at] = space.slot((address >> 64) as u64);
+                L::prefetch(slots[side][at]);
             }
         }
-        // Which addresses lie in split upper halves hangs on the packet: they are gathered without a branch.
+        let mut keys = [[0; STAGE]; 2];
+        let mut entries = [[&space.entries[0]; STAGE]; 2];
+        for at in 0..STAGE {
+            for (side, half) in upper(at).into_iter().enumerate() {
+                keys[side][at] = slots[side][at].key(half);
+                entries[side][at] = space.entry(slots[side][at], keys[side][at]);
+                L::prefetch(entries[side][at]);
+            }
+        }
+        for _ in 0..space.deep {
+            deeper::<L>(space, queries, &mut keys, &mut entries);
+        }
+        let mut lines = [[&space.lines[0]; STAGE]; 2];
+        let mut behind = [0; 2];
+        for at in 0..STAGE {
+            for side in 0..2 {
+                let entry = *entries[side][at];
+                behind[side] |= (entry / SpaceV6::BEHIND) << at;
+                lines[side][at] = space.line(entry);
+                L::prefetch(lines[side][at]);
+            }
+        }
+        // Few, or `deep` were higher.
+        for side in 0..2 {
+            while behind[side] != 0 {
+                let at = behind[side].trailing_zeros() as usize & (STAGE - 1);
+                behind[side] &= behind[side] - 1;
+                let (key, line) = space.behind(*entries[side][at], 0, upper(at)[side]);
+                (keys[side][at], lines[side][at]) = (key, space.line(line));
+            }
+        }
+        // Whose lower half is looked at hangs on the packet: these are gathered without a branch.
         let mut split = [0u8; 2 * STAGE];
         let mut splits = 0;
-        for (side, states) in [sources, destinations].into_iter().enumerate() {
-            for (at, state) in states.iter_mut().enumerate() {
-                *state = space.entries[*state as usize];
+        for side in 0..2 {
+            for at in 0..STAGE {
+                let state = lines[side][at].state::<L>(keys[side][at]);
+                states[side][at] = state;
                 split[splits & (2 * STAGE - 1)] = (side * STAGE + at) as u8;
-                splits += usize::from(*state & SpaceV6::SPLIT != 0);
+                splits += (state / SpaceV6::BEHIND) as usize;
             }
         }
-        let split = &split[..splits];
-        let lane = |at: &u8| ((usize::from(*at) / STAGE) & 1, usize::from(*at) % STAGE);
-        for (side, at) in split.iter().map(lane) {
-            L::prefetch(space.span(states[side][at]));
-        }
-        for (side, at) in split.iter().map(lane) {
-            L::prefetch(&space.starts[space.span(states[side][at]).0 as usize]);
-        }
-        for (side, at) in split.iter().map(lane) {
-            let address = if side == 0 { queries[at].source } else { queries[at].destination };
-            states[side][at] = space.state(states[side][at], address);
-        }
+        lower_halves::<L>(space, queries, &split[..splits], states);
         if let Some(changes) = &tables.v6_changes {
             v6_changes(changes, queries, states);
         }
+    }
+}
+
+/// Goes on where entries lead to records, and stays where they lead to lines.
+#[inline(never)]
+fn deeper<'a, L: Lanes>(
+    space: &'a SpaceV6,
+    queries: &[Query<u128>; STAGE],
+    keys: &mut [[u32; STAGE]; 2],
+    entries: &mut [[&'a u32; STAGE]; 2],
+) {
+    for entry in entries.iter().flatten().filter(|entry| ***entry & SpaceV6::BEHIND != 0) {
+        L::prefetch(space.record(**entry));
+    }
+    for (at, query) in queries.iter().enumerate() {
+        for (side, address) in [query.source, query.destination].into_iter().enumerate() {
+            if *entries[side][at] & SpaceV6::BEHIND != 0 {
+                let record = space.record(*entries[side][at]);
+                keys[side][at] = record.key((address >> 64) as u64);
+                entries[side][at] = space.entry(record, keys[side][at]);
+                L::prefetch(entries[side][at]);
+            }
+        }
+    }
+}
+
+/// Looks the lower halves up of the lanes in a list: side and lane of each.
+#[inline(always)]
+fn lower_halves<L: Lanes>(
+    space: &SpaceV6,
+    queries: &[Query<u128>; STAGE],
+    split: &[u8],
+    states: &mut [[u32; STAGE]; 2],
+) {
+    let Some(any) = space.records.first() else { return };
+    let lane = |at: u8| ((usize::from(at) / STAGE) & 1, usize::from(at) % STAGE);
+    let mut records = [any; 2 * STAGE];
+    for (at, record) in split.iter().zip(&mut records) {
+        let (side, at) = lane(*at);
+        *record = space.record(states[side][at]);
+        L::prefetch(*record);
+    }
+    let mut keys = [0; 2 * STAGE];
+    let mut entries = [&any.first; 2 * STAGE];
+    for (((at, record), key), entry) in split.iter().zip(&records).zip(&mut keys).zip(&mut entries) {
+        let (side, at) = lane(*at);
+        *key = record.key([queries[at].source, queries[at].destination][side] as u64);
+        *entry = space.lower_entry(record, *key);
+        L::prefetch(*entry);
+    }
+    let mut lines = [&space.lines[0]; 2 * STAGE];
+    for (((at, entry), key), line) in split.iter().zip(&entries).zip(&mut keys).zip(&mut lines) {
+        let mut entry = **entry;
+        if entry & SpaceV6::BEHIND != 0 {
+            let (side, at) = lane(*at);
+            let half = [queries[at].source, queries[at].destination][side] as u64;
+            (*key, entry) = space.behind(entry, *key, half);
+        }
+        *line = space.line(entry);
+        L::prefetch(*line);
+    }
+    for ((at, line), key) in split.iter().zip(&lines).zip(&keys) {
+        let (side, at) = lane(*at);
+        states[side][at] = line.state::<L>(*key);
     }
 }
 

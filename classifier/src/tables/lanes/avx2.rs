@@ -6,9 +6,9 @@
 use super::{Eight, Lanes, Sixteen};
 use std::arch::x86_64::{
     __m256i, _MM_HINT_T0, _mm_movemask_epi8, _mm_packs_epi16, _mm_prefetch, _mm256_and_si256,
-    _mm256_castsi256_pd, _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cmpeq_epi16, _mm256_cmpgt_epi64,
-    _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_max_epu16, _mm256_movemask_epi8, _mm256_movemask_pd,
-    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi64x, _mm256_xor_si256,
+    _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cmpeq_epi16, _mm256_cmpeq_epi32,
+    _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_max_epu16, _mm256_max_epu32, _mm256_movemask_epi8,
+    _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
 };
 
 /// AVX2. To be used only in functions that enable its features.
@@ -47,19 +47,13 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn at_most_64(lanes: &Eight, key: u64) -> u32 {
-        let (low, high) = lanes.split_at(4);
-        // SAFETY: the processor has AVX2, see `bits`; each half's four lanes are the 32 bytes that are loaded.
-        unsafe {
-            // There is a signed compare alone, so the sign is flipped on both sides.
-            let sign = _mm256_set1_epi64x(i64::MIN);
-            let key = _mm256_xor_si256(_mm256_set1_epi64x(key as i64), sign);
-            let low = _mm256_xor_si256(_mm256_loadu_si256(low.as_ptr().cast()), sign);
-            let high = _mm256_xor_si256(_mm256_loadu_si256(high.as_ptr().cast()), sign);
-            let low = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(low, key)));
-            let high = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(high, key)));
-            (low | high << 4) as u32 ^ 0xff
-        }
+    fn count_at_most_32(lanes: &Eight, key: u32) -> u32 {
+        // SAFETY: the processor has AVX2, see `bits`; the eight lanes are the 32 bytes that are loaded.
+        let bits = unsafe {
+            let (lanes, key) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi32(key as i32));
+            _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_max_epu32(lanes, key), key)))
+        };
+        bits.count_ones()
     }
 
     #[inline(always)]

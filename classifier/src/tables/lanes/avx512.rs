@@ -6,8 +6,8 @@
 use super::{Eight, Lanes, Sixteen};
 use std::arch::x86_64::{
     _MM_HINT_T0, _mm_prefetch, _mm256_and_si256, _mm256_cmpeq_epu8_mask, _mm256_cmpeq_epu16_mask,
-    _mm256_cmple_epu16_mask, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_set1_epi16,
-    _mm512_cmple_epu64_mask, _mm512_loadu_si512, _mm512_set1_epi64,
+    _mm256_cmple_epu16_mask, _mm256_cmple_epu32_mask, _mm256_loadu_si256, _mm256_set1_epi8,
+    _mm256_set1_epi16, _mm256_set1_epi32,
 };
 
 /// AVX-512. To be used only in functions that enable its features.
@@ -31,11 +31,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn at_most_64(lanes: &Eight, key: u64) -> u32 {
-        // SAFETY: the processor has AVX-512 F, as above; the eight lanes are the 64 bytes that are loaded.
+    fn count_at_most_32(lanes: &Eight, key: u32) -> u32 {
+        // SAFETY: the processor has AVX-512 F and VL, as above; the eight lanes are the 32 bytes that are loaded.
         unsafe {
-            let (lanes, key) = (_mm512_loadu_si512(lanes.as_ptr().cast()), _mm512_set1_epi64(key as i64));
-            u32::from(_mm512_cmple_epu64_mask(lanes, key))
+            let (lanes, key) = (_mm256_loadu_si256(lanes.as_ptr().cast()), _mm256_set1_epi32(key as i32));
+            u32::from(_mm256_cmple_epu32_mask(lanes, key)).count_ones()
         }
     }
 

@@ -16,8 +16,8 @@ use std::fmt;
 /// Sixteen lanes.
 pub(crate) type Sixteen = [u16; 16];
 
-/// Eight lanes of 64 bits.
-pub(crate) type Eight = [u64; 8];
+/// Eight lanes of 32 bits.
+pub(crate) type Eight = [u32; 8];
 
 /// One implementation.
 pub(crate) trait Lanes: Copy {
@@ -25,8 +25,8 @@ pub(crate) trait Lanes: Copy {
     fn at_most(lanes: &Sixteen, key: u16) -> u32;
     /// How many lanes are at most the key.
     fn count_at_most(lanes: &Sixteen, key: u16) -> u32;
-    /// A bit for each lane that is at most the key.
-    fn at_most_64(lanes: &Eight, key: u64) -> u32;
+    /// How many lanes are at most the key.
+    fn count_at_most_32(lanes: &Eight, key: u32) -> u32;
     /// The first of the lanes that equals the key where the mask is set; elsewhere the key is zero. The last lane
     /// where no other does.
     fn equal_under(lanes: &Sixteen, mask: u16, key: u16) -> u32;

@@ -22,12 +22,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn at_most_64(lanes: &Eight, key: u64) -> u32 {
-        let mut mask = 0;
-        for (bit, lane) in lanes.iter().enumerate() {
-            mask |= u32::from(*lane <= key) << bit;
-        }
-        mask
+    fn count_at_most_32(lanes: &Eight, key: u32) -> u32 {
+        lanes.iter().map(|lane| u32::from(*lane <= key)).sum()
     }
 
     #[inline(always)]
