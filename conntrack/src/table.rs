@@ -15,7 +15,7 @@ use crate::entry::{Body, Entry};
 use crate::flood::{Census, Groups};
 use crate::hash::Address;
 use crate::index::Index;
-use crate::memory::prefetch;
+use crate::memory::{prefetch, reserve};
 use crate::moment::Moment;
 use crate::peers::Side;
 use crate::state::Class;
@@ -51,8 +51,8 @@ impl<A: Address> Table<A> {
         Table {
             hasher: SipHasher13::new_with_key(&secret),
             index: Index::new(capacity),
-            entries: Vec::with_capacity(capacity),
-            notes: Vec::with_capacity(capacity),
+            entries: reserve(capacity),
+            notes: reserve(capacity),
             wheel: Wheel::new(capacity),
             half_open: Vec::with_capacity(capacity),
             closing: Vec::with_capacity(capacity),
