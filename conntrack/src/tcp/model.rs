@@ -97,9 +97,6 @@ fn between(x: u32, first: u32, last: u32) -> bool {
 const LARGEST: u64 = 65_535 << 14;
 
 impl Segment {
-    pub(crate) fn has_ack(&self) -> bool {
-        !matches!(self.kind, Kind::Syn | Kind::Rst)
-    }
     fn end(&self) -> u32 {
         let flag = u32::from(matches!(self.kind, Kind::Syn | Kind::SynAck | Kind::Fin));
         self.seq.wrapping_add(u32::from(self.len)).wrapping_add(flag)

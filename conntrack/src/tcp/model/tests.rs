@@ -43,6 +43,12 @@ impl Random {
     }
 }
 
+impl Segment {
+    fn has_ack(&self) -> bool {
+        !matches!(self.kind, Kind::Syn | Kind::Rst)
+    }
+}
+
 /// A segment that belongs to the connection, more or less.
 fn invent(random: &mut Random, flow: Option<&Model>, last: Option<Segment>) -> Segment {
     if let Some(last) = last.filter(|_| random.one_in(6)) {
