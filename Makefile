@@ -5,6 +5,8 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 600
 
 # cc to m4: libxdp and libbpf are compiled in. The last four are run: by the tests and the demo, to lay wires
 # between network namespaces and to ping over them, and to count instructions.
@@ -21,7 +23,7 @@ SAMPLE := configs/samples/three-tier.pcap
 # rustup's folder, which a login shell has in its path and others may not.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help run replay test check portable verify fuzz build bench install packages toolchain
+.PHONY: help run replay test check portable verify fuzz assurance mutants build bench install packages toolchain
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -67,9 +69,22 @@ verify: build ## Ten million packets for each policy: tables and linear scan say
 	$(PERF) verify --rules 1600000 --segments 10000 --prefixes 100000 --packets 10000000
 	@if [ -d $(FILTER_SETS) ]; then $(PERF) verify --classbench $(FILTER_SETS) --packets 10000000; fi
 
-fuzz: toolchain ## Fuzz the compiler of policies for half an hour; needs rustup's nightly
+fuzz: toolchain ## Fuzz each target for FUZZ_SECONDS (600); needs rustup's nightly
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
-	$(CARGO) +nightly fuzz run policy -- -max_len=4096 -len_control=0 -timeout=60 -max_total_time=1800
+	$(CARGO) +nightly fuzz run policy -- -max_len=4096 -len_control=0 -timeout=60 -max_total_time=$(FUZZ_SECONDS)
+	for target in state tcp fragments frame; do \
+		$(CARGO) +nightly fuzz run $$target -- -max_len=4096 -timeout=60 -max_total_time=$(FUZZ_SECONDS) || exit; \
+	done
+
+assurance: toolchain ## A million random connections, tracker = model; Miri over what it can run
+	BULKHEAD_SEQUENCES=1000000 $(CARGO) test --release -p conntrack --lib --locked random_connections -- --nocapture
+	rustup +nightly component add miri rust-src
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test -p conntrack --lib --locked \
+		-- memory:: index:: wheel::
+
+mutants: toolchain ## Mutation testing of tracker, TCP and fragment code: hours
+	@command -v cargo-mutants >/dev/null || $(CARGO) install cargo-mutants --locked
+	$(CARGO) mutants
 
 build: packages toolchain ## Build the programs into target/release
 	$(CARGO) build --workspace --release --locked

@@ -16,7 +16,7 @@
 //! Its uses of `unsafe` say that an empty bucket is all zeroes, and read tags into a vector register.
 #![allow(unsafe_code)]
 
-use crate::memory::{Zeroed, prefetch, zeroed_slice};
+use crate::memory::{Zeroed, ZeroedSlice, prefetch};
 
 const WAYS: usize = 10;
 /// Occupied ways of a bucket at the table's capacity: 80 % of [`WAYS`].
@@ -89,13 +89,13 @@ struct Place {
 
 /// The index of one table.
 pub(crate) struct Index {
-    buckets: Box<[Bucket]>,
+    buckets: ZeroedSlice<Bucket>,
 }
 
 impl Index {
     /// An index for `capacity` entries.
     pub(crate) fn new(capacity: usize) -> Index {
-        Index { buckets: zeroed_slice(capacity.div_ceil(LOAD).max(2)) }
+        Index { buckets: ZeroedSlice::new(capacity.div_ceil(LOAD).max(2)) }
     }
 
     #[inline]

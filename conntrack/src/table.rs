@@ -15,7 +15,7 @@ use crate::entry::{Body, Entry};
 use crate::flood::{Census, Groups};
 use crate::hash::{Address, Secret};
 use crate::index::Index;
-use crate::memory::{prefer_large_pages, prefetch};
+use crate::memory::{prefetch, reserve};
 use crate::moment::Moment;
 use crate::peers::Side;
 use crate::state::Class;
@@ -47,14 +47,11 @@ pub(crate) struct Table<A> {
 impl<A: Address> Table<A> {
     /// A table for `capacity` flows.
     pub(crate) fn new(capacity: usize, secret: [u8; 16]) -> Table<A> {
-        let (entries, notes) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
-        prefer_large_pages::<Entry<A>>(entries.as_ptr(), capacity);
-        prefer_large_pages::<Note>(notes.as_ptr(), capacity);
         Table {
             secret: Secret::new(secret),
             index: Index::new(capacity),
-            entries,
-            notes,
+            entries: reserve(capacity),
+            notes: reserve(capacity),
             wheel: Wheel::new(capacity),
             half_open: Vec::with_capacity(capacity),
             closing: Vec::with_capacity(capacity),

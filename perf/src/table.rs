@@ -150,8 +150,6 @@ pub(crate) fn table(arguments: &TableArguments) -> String {
     let TableArguments { flows, v6, lookups, seed, json } = *arguments;
     let config = Config { max_flows: flows, ..Config::default() };
     let before = resident();
-    // Two tables of the same size, so that both loads are measured in turn.
-    let mut sparse = Tracker::new(&config, *b"bulkhead-perf...");
     let mut full = Tracker::new(&config, *b"bulkhead-perf...");
     let (nearly, tenth) = ((u64::from(flows) * 95 / 100) as u32, flows / 10);
     let start = Instant::now();
@@ -163,6 +161,8 @@ pub(crate) fn table(arguments: &TableArguments) -> String {
     let list = (live.len() * size_of::<u32>()) as u64;
     let resident_bytes = resident().zip(before).map(|(after, before)| after.saturating_sub(before + list));
     let taken = live.len() as u32 - nearly;
+    // A second table of the same size, so that both loads are measured in turn.
+    let mut sparse = Tracker::new(&config, *b"bulkhead-perf...");
     for n in 0..tenth {
         assert!(open(&mut sparse, key(n, seed, v6)), "there is room");
     }

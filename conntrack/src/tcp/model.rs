@@ -1,14 +1,15 @@
 //! The slow twin of the TCP tracker: TRACKING.md §1.3, §1.4 and §1.6, line by line, for one flow.
 //!
 //! It is written for the reader alone: wide fields, no packing, nothing shared with the tracker. It knows neither
-//! `pickup` nor `simultaneous_open`, and its policy allows everything.
+//! `pickup` nor `simultaneous_open`, and its policy allows everything. Tests of this crate play random connections
+//! against it, and the fuzz target `tcp` those that a fuzzer makes up.
 
 #[cfg(test)]
 mod tests;
 
 /// What a segment gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verdict {
+pub(crate) enum Verdict {
     Drop,
     Forward,
     Reply,
@@ -16,7 +17,7 @@ enum Verdict {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum St {
+pub(crate) enum St {
     Ss,
     Sr,
     Es,
@@ -28,7 +29,7 @@ enum St {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Syn,
     SynAck,
     Ack,
@@ -39,47 +40,47 @@ enum Kind {
 
 /// A segment. `host` is who sends it, 0 or 1; of the options only those that count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Segment {
-    host: usize,
-    kind: Kind,
-    seq: u32,
-    ack: u32,
-    win: u16,
-    len: u16,
-    scale: Option<u8>,
-    sack_permitted: bool,
-    sack: Option<(u32, u32)>,
+pub(crate) struct Segment {
+    pub(crate) host: usize,
+    pub(crate) kind: Kind,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) win: u16,
+    pub(crate) len: u16,
+    pub(crate) scale: Option<u8>,
+    pub(crate) sack_permitted: bool,
+    pub(crate) sack: Option<(u32, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct HalfFlow {
-    end: u32,
-    maxend: u32,
-    maxwin: u32,
-    maxack: Option<u32>,
-    scale: Option<u8>,
-    sack: bool,
-    fin: bool,
-    unacked: bool,
+pub(crate) struct HalfFlow {
+    pub(crate) end: u32,
+    pub(crate) maxend: u32,
+    pub(crate) maxwin: u32,
+    pub(crate) maxack: Option<u32>,
+    pub(crate) scale: Option<u8>,
+    pub(crate) sack: bool,
+    pub(crate) fin: bool,
+    pub(crate) unacked: bool,
     /// It sent a FIN or RST out of the window, and nothing has moved since.
-    strayed: bool,
+    pub(crate) strayed: bool,
 }
 
 /// The flow.
 #[derive(Clone, Debug)]
-struct Model {
-    opener: usize,
-    state: St,
-    isn: u32,
+pub(crate) struct Model {
+    pub(crate) opener: usize,
+    pub(crate) state: St,
+    pub(crate) isn: u32,
     /// By role: the opener, then the responder.
-    sides: [HalfFlow; 2],
-    alt: Option<Segment>,
-    stray_at: Option<u64>,
-    expects_challenge: bool,
-    is_assured: bool,
-    last: Option<(usize, u32, u32, u32, u16)>,
-    repeats: u32,
-    deadline: u64,
+    pub(crate) sides: [HalfFlow; 2],
+    pub(crate) alt: Option<Segment>,
+    pub(crate) stray_at: Option<u64>,
+    pub(crate) expects_challenge: bool,
+    pub(crate) is_assured: bool,
+    pub(crate) last: Option<(usize, u32, u32, u32, u16)>,
+    pub(crate) repeats: u32,
+    pub(crate) deadline: u64,
 }
 
 fn before(a: u32, b: u32) -> bool {
@@ -96,9 +97,6 @@ fn between(x: u32, first: u32, last: u32) -> bool {
 const LARGEST: u64 = 65_535 << 14;
 
 impl Segment {
-    fn has_ack(&self) -> bool {
-        !matches!(self.kind, Kind::Syn | Kind::Rst)
-    }
     fn end(&self) -> u32 {
         let flag = u32::from(matches!(self.kind, Kind::Syn | Kind::SynAck | Kind::Fin));
         self.seq.wrapping_add(u32::from(self.len)).wrapping_add(flag)
@@ -116,7 +114,7 @@ impl Segment {
 }
 
 impl Model {
-    fn open(now: u64, syn: &Segment) -> Model {
+    pub(crate) fn open(now: u64, syn: &Segment) -> Model {
         Model {
             opener: syn.host,
             state: St::Ss,
@@ -162,7 +160,7 @@ impl Model {
     }
 
     /// What a segment gets, where the flow lives. `None` in the second place: the flow is gone.
-    fn judge(mut self, now: u64, segment: &Segment) -> (Verdict, Option<Model>) {
+    pub(crate) fn judge(mut self, now: u64, segment: &Segment) -> (Verdict, Option<Model>) {
         let me = usize::from(segment.host != self.opener);
         let passed = if me == 0 { Verdict::Forward } else { Verdict::Reply };
         let expected = std::mem::take(&mut self.expects_challenge);

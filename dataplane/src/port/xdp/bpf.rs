@@ -155,6 +155,20 @@ pub fn link_xdp(program: BorrowedFd<'_>, interface: u32, hook: Hook) -> io::Resu
     own(unsafe { sys::bpf_link_create(program.as_raw_fd(), interface as i32, kind, &raw const options) })
 }
 
+/// Whether a driver says that it can't do zero-copy AF_XDP. `false` also where it says nothing: kernels before 6.3
+/// don't tell.
+#[must_use]
+pub fn lacks_zero_copy(interface: u32) -> bool {
+    /// `NETDEV_XDP_ACT_XSK_ZEROCOPY` (include/uapi/linux/netdev.h).
+    const XSK_ZEROCOPY: u64 = 1 << 3;
+    // SAFETY: all fields are integers; the library fills them in.
+    let mut answer: sys::bpf_xdp_query_opts = unsafe { std::mem::zeroed() };
+    answer.sz = size_of::<sys::bpf_xdp_query_opts>();
+    // SAFETY: the structure says its size and outlives the call.
+    let asked = check(unsafe { sys::bpf_xdp_query(interface as i32, 0, &raw mut answer) });
+    asked.is_ok() && answer.feature_flags != 0 && answer.feature_flags & XSK_ZEROCOPY == 0
+}
+
 /// Attaches a classifier to an interface that has none yet; it stays as long as the interface.
 ///
 /// # Errors

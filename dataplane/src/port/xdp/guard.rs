@@ -11,7 +11,7 @@
 #![allow(unsafe_code)]
 
 use super::bind::{Waiting, is_busy, while_busy};
-use super::bpf::Hook;
+use super::bpf::{Hook, lacks_zero_copy};
 use super::error::OpenError;
 use super::interface::Interface;
 use super::ioctl::{Control, open_socket};
@@ -87,9 +87,9 @@ impl PortGuard {
         })
     }
 
-    /// Whether zero-copy is possible at all with this attachment.
-    pub(super) fn in_driver(&self) -> bool {
-        self.attachment.hook() == Hook::Driver
+    /// Whether zero-copy is worth a try: with this attachment, and by what the driver says of itself.
+    pub(super) fn may_zero_copy(&self) -> bool {
+        self.attachment.hook() == Hook::Driver && !lacks_zero_copy(self.interface.index)
     }
 
     /// Directs a queue's frames to its socket.

@@ -137,6 +137,9 @@ fn look_up(request: &PortRequest) -> Result<Interface, OpenError> {
 type Sockets = Vec<Vec<(Rings, bool)>>;
 
 /// The memory and all sockets on it: zero-copy if all ports can, else with a copy, where the modes allow that.
+///
+/// A driver that refuses zero-copy is asked before, not by an attempt: the memory belongs to the mode that it was
+/// first bound in, and a second one takes the kernel long to map. At a restart the flows wait for it.
 fn connect(
     requests: &[PortRequest],
     guards: &[PortGuard],
@@ -145,7 +148,7 @@ fn connect(
 ) -> Result<(Memory, Sockets), OpenError> {
     let any = |mode| requests.iter().any(|r| r.mode == mode);
     let must = any(XdpMode::ZeroCopy);
-    let may = !any(XdpMode::Copy) && !any(XdpMode::Skb) && guards.iter().all(PortGuard::in_driver);
+    let may = !any(XdpMode::Copy) && !any(XdpMode::Skb) && guards.iter().all(PortGuard::may_zero_copy);
     if must || may {
         match connect_by(Transfer::ZeroCopy, requests, guards, frames, report) {
             Err(OpenError::Unsupported { .. }) if !must => {}
