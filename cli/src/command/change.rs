@@ -137,7 +137,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Asks, and hands the answer on.
-fn ask(at: &At, request: Request, rows: Option<&mut Rows>, say: impl FnOnce(&Value) -> Outcome) -> Outcome {
+pub(super) fn ask(
+    at: &At,
+    request: Request,
+    rows: Option<&mut Rows>,
+    say: impl FnOnce(&Value) -> Outcome,
+) -> Outcome {
     let mut unexpected = Rows::new(Form::Json, None);
     let rows = rows.unwrap_or(&mut unexpected);
     let answer =
