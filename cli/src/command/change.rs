@@ -50,7 +50,8 @@ pub(super) struct Confirm {
 #[derive(clap::Args, Debug)]
 pub(super) struct Rollback {
     /// Its number, as `bulkhead history` tells it; left out: the version before this one.
-    version: Option<u64>,
+    // Not called `version`, which is what every command has for `--version`.
+    number: Option<u64>,
     /// What the history is to say of it.
     #[arg(short, long)]
     message: Option<String>,
@@ -198,7 +199,7 @@ impl Confirm {
 
 impl Rollback {
     pub(super) fn run(self) -> Outcome {
-        let request = Request::Rollback { version: self.version, message: self.message };
+        let request = Request::Rollback { version: self.number, message: self.message };
         ask(&self.at, request, None, |answer| {
             answer!("version {} is in force", answer["version"]);
             Outcome::Success
