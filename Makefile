@@ -6,9 +6,9 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-# cc to m4: libxdp and libbpf are compiled in. The last three are run: by the tests and the demo, to lay wires
-# between network namespaces and to ping over them.
-PACKAGES := gcc libc6-dev make pkg-config clang m4 libelf-dev zlib1g-dev iproute2 ethtool iputils-ping
+# cc to m4: libxdp and libbpf are compiled in. The last four are run: by the tests and the demo, to lay wires
+# between network namespaces and to ping over them, and to count instructions.
+PACKAGES := gcc libc6-dev make pkg-config clang m4 libelf-dev zlib1g-dev iproute2 ethtool iputils-ping valgrind
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM := $(TARGET)/release/bulkhead
@@ -39,7 +39,7 @@ run: build ## Show the gateway at work: between three network namespaces as root
 replay: build ## Judge the sample capture, a line per frame; needs no rights
 	@$(PROGRAM) replay -c configs/three-tier.toml --in trunk0=$(SAMPLE) --verdicts -
 
-test: check portable ## All checks: format, lints, every test (those with namespaces as root), a short benchmark
+test: check portable ## All checks: format, lints, every test (those with namespaces as root), tables held against the scan, instructions a packet
 	$(CARGO) test --workspace --locked
 	$(CARGO) build --workspace --release --locked
 	$(VERIFY) --rules 20000 --segments 500 --prefixes 5000 --v6 0.3 --varied --entangled 200 --packets 200000 \
@@ -50,6 +50,7 @@ test: check portable ## All checks: format, lints, every test (those with namesp
 		echo "make test: there is no $(FILTER_SETS): its filter sets are not verified"; \
 	fi
 	$(PERF) engine --flows 1000 --rules 100 --size 64 --seconds 1 --json
+	perf/callgrind/instructions.sh $(PERF)
 
 check: packages toolchain ## Format and lints, and licences where cargo-deny is installed
 	$(CARGO) fmt --all --check

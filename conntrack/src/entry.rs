@@ -17,7 +17,7 @@
 //! ```
 
 use crate::moment::{Moment, Span};
-use crate::peers::{Peers, Side};
+use crate::peers::{PASSED, Peers, Side};
 use crate::state::{Class, State};
 use crate::terms::{Epoch, RuleKey};
 use crate::wheel::ShortTick;
@@ -121,6 +121,12 @@ impl Body {
         self.packed = self.packed & !(0xf << STATE_SHIFT) | (state as u32) << STATE_SHIFT;
     }
 
+    /// All that its class hangs on, to be told apart at a glance.
+    #[inline]
+    pub(crate) fn worth(&self) -> u32 {
+        self.packed & (0xf << STATE_SHIFT | ASSURED)
+    }
+
     /// What the flow is worth when the table is full.
     pub(crate) fn class(&self) -> Class {
         self.state().class(self.is_assured())
@@ -174,14 +180,33 @@ impl Body {
         self.epoch
     }
 
-    /// Sets it.
+    /// Sets it. What was found to pass before has to be found again.
     pub(crate) fn set_epoch(&mut self, epoch: Epoch) {
         self.epoch = epoch;
+        self.forget_passed();
     }
 
     /// Makes the epoch one that no current policy has, so that the flow is judged again.
     pub(crate) fn outdate(&mut self) {
-        self.epoch = Epoch(self.epoch.0.wrapping_sub(1));
+        self.set_epoch(Epoch(self.epoch.0.wrapping_sub(1)));
+    }
+
+    /// Whether packets of a side are known to pass every check that hangs on addresses, ports, VLANs and policy
+    /// alone, as long as that policy is the one in force.
+    #[inline]
+    pub(crate) fn has_passed(&self, side: Side) -> bool {
+        self.peers.has(side, PASSED)
+    }
+
+    /// Says that they are.
+    #[inline]
+    pub(crate) fn set_passed(&mut self, side: Side) {
+        self.peers.set(side, PASSED);
+    }
+
+    fn forget_passed(&mut self) {
+        self.peers.clear(Side::Opener, PASSED);
+        self.peers.clear(Side::Responder, PASSED);
     }
 
     /// The rule that let the flow in.
@@ -205,6 +230,7 @@ impl Body {
 
     /// Sets the responder's VLAN.
     pub(crate) fn set_responder_vlan(&mut self, vlan: Option<VlanKey>) {
+        self.forget_passed();
         self.set_flag(RESPONDER_KNOWN, vlan.is_some());
         self.responder_vlan = vlan.unwrap_or(VlanKey::new(PortId(0), 0));
     }

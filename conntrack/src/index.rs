@@ -13,7 +13,7 @@
 //! load at the table's capacity, where that practically never fails; if it does, the insertion is refused.
 //! The index knows nothing of keys or time.
 //!
-//! Its one use of `unsafe` says that an empty bucket is all zeroes.
+//! Its uses of `unsafe` say that an empty bucket is all zeroes, and read tags into a vector register.
 #![allow(unsafe_code)]
 
 use crate::memory::{Zeroed, prefetch, zeroed_slice};
@@ -35,6 +35,13 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 unsafe impl Zeroed for Bucket {}
 
 impl Bucket {
+    /// The ways with this tag, one bit each.
+    #[inline]
+    fn ways_with(&self, tag: u16) -> u32 {
+        let last = u32::from(self.tags[8] == tag) << 8 | u32::from(self.tags[9] == tag) << 9;
+        first_eight(&self.tags, tag) | last
+    }
+
     #[inline]
     fn vacancy(&self) -> Option<usize> {
         self.tags.iter().position(|tag| *tag == 0)
@@ -43,6 +50,33 @@ impl Bucket {
     fn occupants(&self) -> usize {
         self.tags.iter().filter(|tag| **tag != 0).count()
     }
+}
+
+/// Which of the first eight tags are this one, a bit each.
+#[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
+#[inline]
+fn first_eight(tags: &[u16; WAYS], tag: u16) -> u32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi16,
+        _mm_setzero_si128,
+    };
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    fn compare(tags: &[u16; WAYS], tag: u16) -> u32 {
+        // SAFETY: the array has twenty bytes, of which sixteen are read; the load asks for no alignment.
+        let tags = unsafe { _mm_loadu_si128(tags.as_ptr().cast::<__m128i>()) };
+        let equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16(tag.cast_signed()));
+        _mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())).cast_unsigned()
+    }
+    // SAFETY: SSE2 is part of every x86-64 processor.
+    unsafe { compare(tags, tag) }
+}
+
+/// Which of the first eight tags are this one, a bit each.
+#[cfg(any(not(target_arch = "x86_64"), bulkhead_portable))]
+#[inline]
+fn first_eight(tags: &[u16; WAYS], tag: u16) -> u32 {
+    (0..8).fold(0, |ways, way| ways | u32::from(tags[way] == tag) << way)
 }
 
 /// The two buckets and the tag of a hash.
@@ -94,10 +128,13 @@ impl Index {
         let place = self.place(hash);
         for bucket in [place.first, place.second] {
             let bucket = &self.buckets[bucket];
-            for way in 0..WAYS {
-                if bucket.tags[way] == place.tag && is_it(bucket.slots[way]) {
-                    return Some(bucket.slots[way]);
+            let mut ways = bucket.ways_with(place.tag);
+            while ways != 0 {
+                let slot = bucket.slots[(ways.trailing_zeros() as usize).min(WAYS - 1)];
+                if is_it(slot) {
+                    return Some(slot);
                 }
+                ways &= ways - 1;
             }
         }
         None

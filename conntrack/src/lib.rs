@@ -47,5 +47,5 @@ pub use state::State;
 pub use statistics::Statistics;
 pub use tcp::{BadOptions, TcpOptions};
 pub use terms::{Epoch, RuleKey, Terms};
-pub use tracker::Tracker;
+pub use tracker::{Entrance, Family, Tracker};
 pub use view::{FlowId, FlowView, Standing};

@@ -51,6 +51,9 @@ pub(crate) const LIBERAL: u8 = 1 << 4;
 pub(crate) const ACKED: u8 = 1 << 5;
 /// The side has sent a FIN or RST that was out of the window, and nothing has moved since.
 pub(crate) const STRAYED: u8 = 1 << 6;
+/// Of TCP and UDP: a packet of the side went all the way, on the flow's VLANs and under its epoch, so that
+/// whatever hangs on addresses, ports, VLANs and policy need not be looked at again. [`crate::entry`] keeps it.
+pub(crate) const PASSED: u8 = 1 << 7;
 
 /// In `alt_flags`, where [`ALT_VALID`] is not set: `stray_at` holds a time all the same.
 pub(crate) const ALT_STAMPED: u8 = 1 << 0;

@@ -7,12 +7,13 @@ use crate::hash::Address;
 use crate::moment::{Moment, Span};
 use crate::packet::{Opening, Packet};
 use crate::peers::Side;
+use crate::state::{Class, State};
 use crate::table::Table;
 use crate::time::Tick;
 use crate::timeouts::Spans;
 use crate::{plain, sctp, tcp};
 use classifier::reason::DropReason;
-use classifier::wire::Transport;
+use classifier::wire::{TcpSegment, Transport, protocol};
 
 /// What a packet does to its flow.
 #[derive(Clone, Copy, Debug)]
@@ -82,20 +83,69 @@ pub(crate) fn apply<A: Address>(
         Transport::Sctp(chunks) => sctp::step(body, side, packet, &chunks),
         Transport::Udp | Transport::Icmp(_) | Transport::Other => plain::step(body, side),
     };
-    match step {
+    let protocol = packet.key.protocol();
+    conclude(table, slot, rules, now, protocol, old, &step);
+    (side, step)
+}
+
+/// Moves the flow in a slot by a segment of `side` that has ACK and neither SYN, FIN nor RST.
+#[inline]
+pub(crate) fn acknowledge<A: Address>(
+    table: &mut Table<A>,
+    slot: u32,
+    rules: &Rules,
+    now: Tick,
+    side: Side,
+    segment: &TcpSegment<'_>,
+) -> Step {
+    let body = table.body_mut(slot);
+    let old = body.class();
+    let step = tcp::acknowledge(rules, body, side, segment);
+    conclude(table, slot, rules, now, protocol::TCP, old, &step);
+    step
+}
+
+/// Moves the flow in a slot by a UDP datagram of `side`: it always goes on.
+#[inline]
+pub(crate) fn datagram<A: Address>(table: &mut Table<A>, slot: u32, rules: &Rules, now: Tick, side: Side) {
+    let body = table.body_mut(slot);
+    let worth = body.worth();
+    let step = plain::step(body, side);
+    if body.worth() == worth {
+        // Nothing but the timer moves: so it is with all but the first reply.
+        let span = rules.spans.idle(protocol::UDP, body);
+        table.rearm(now, slot, Moment::of(now).after(span));
+        return;
+    }
+    let old = State::OneWay.class(false);
+    conclude(table, slot, rules, now, protocol::UDP, old, &step);
+}
+
+/// What follows from a step for the timer and the class of a flow.
+#[inline]
+fn conclude<A: Address>(
+    table: &mut Table<A>,
+    slot: u32,
+    rules: &Rules,
+    now: Tick,
+    protocol: u8,
+    old: Class,
+    step: &Step,
+) {
+    let moment = Moment::of(now);
+    match *step {
         Step::Update { at_most } => {
-            let span = rules.spans.idle(packet.key.protocol(), body);
+            let span = rules.spans.idle(protocol, table.body_mut(slot));
             let span = at_most.map_or(span, |most| span.min(most));
             table.reclassify(slot, old);
             table.rearm(now, slot, moment.after(span));
         }
         Step::DropAndShorten(most) => {
             let limit = moment.after(most);
-            if limit.is_before(body.deadline) {
+            if limit.is_before(table.body_mut(slot).deadline) {
                 table.rearm(now, slot, limit);
             }
         }
         Step::Drop(_) | Step::Limited | Step::Hold | Step::End | Step::Replace(_) => {}
     }
-    (side, step)
 }

@@ -13,16 +13,15 @@
 
 use crate::entry::{Body, Entry};
 use crate::flood::{Census, Groups};
-use crate::hash::Address;
+use crate::hash::{Address, Secret};
 use crate::index::Index;
-use crate::memory::prefetch;
+use crate::memory::{prefer_large_pages, prefetch};
 use crate::moment::Moment;
 use crate::peers::Side;
 use crate::state::Class;
 use crate::time::Tick;
 use crate::wheel::{Wheel, WheelTick};
 use classifier::flow::Key;
-use siphasher::sip::SipHasher13;
 
 /// What is seldom looked at.
 #[derive(Clone, Copy)]
@@ -34,7 +33,7 @@ struct Note {
 
 /// The table of one address family.
 pub(crate) struct Table<A> {
-    hasher: SipHasher13,
+    secret: Secret,
     index: Index,
     entries: Vec<Entry<A>>,
     notes: Vec<Note>,
@@ -48,11 +47,14 @@ pub(crate) struct Table<A> {
 impl<A: Address> Table<A> {
     /// A table for `capacity` flows.
     pub(crate) fn new(capacity: usize, secret: [u8; 16]) -> Table<A> {
+        let (entries, notes) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        prefer_large_pages::<Entry<A>>(entries.as_ptr(), capacity);
+        prefer_large_pages::<Note>(notes.as_ptr(), capacity);
         Table {
-            hasher: SipHasher13::new_with_key(&secret),
+            secret: Secret::new(secret),
             index: Index::new(capacity),
-            entries: Vec::with_capacity(capacity),
-            notes: Vec::with_capacity(capacity),
+            entries,
+            notes,
             wheel: Wheel::new(capacity),
             half_open: Vec::with_capacity(capacity),
             closing: Vec::with_capacity(capacity),
@@ -69,7 +71,7 @@ impl<A: Address> Table<A> {
     /// The hash of a key.
     #[inline]
     pub(crate) fn hash(&self, key: &Key<A>) -> u64 {
-        A::hash(&self.hasher, key)
+        A::hash(&self.secret, key)
     }
 
     /// Asks the CPU for the index's lines of a hash.
@@ -88,6 +90,17 @@ impl<A: Address> Table<A> {
             prefetch(&entry.body.peers);
             false
         });
+    }
+
+    /// The first slot that may be that of a hash, whose entry the CPU is asked for. Its index lines should have come by
+    /// now. What stands in the slot is to be held against the key.
+    #[inline]
+    pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
+        let slot = self.index.find(hash, |_| true)?;
+        let entry = &self.entries[slot as usize];
+        prefetch(&entry.key);
+        prefetch(&entry.body.peers);
+        Some(slot)
     }
 
     /// The slot of a key, whether or not its flow has expired.
@@ -150,7 +163,7 @@ impl<A: Address> Table<A> {
     /// Gives back the place of an entry that is off the wheel.
     fn release(&mut self, slot: u32) {
         let Entry { key, body } = self.entries[slot as usize];
-        self.index.remove(A::hash(&self.hasher, &key), slot);
+        self.index.remove(A::hash(&self.secret, &key), slot);
         self.delist(slot, body.class());
         self.wheel.give_back(slot);
         self.length -= 1;
@@ -179,6 +192,7 @@ impl<A: Address> Table<A> {
     }
 
     /// Moves an entry from the list of its old class to that of its new one.
+    #[inline]
     pub(crate) fn reclassify(&mut self, slot: u32, old: Class) {
         let new = self.entries[slot as usize].body.class();
         if new != old {

@@ -78,12 +78,10 @@ pub(crate) fn step(
     segment: &TcpSegment<'_>,
 ) -> Step {
     let event = Event::of(segment.flags);
-    // Only the next segment after a stray SYN can be the challenge to it.
-    let answers_stray = body.peers.alt_flags & ALT_CHALLENGE != 0 && side == Side::Responder;
-    body.peers.alt_flags &= !ALT_CHALLENGE;
-    if answers_stray && is_challenge(body, event, segment) {
-        return Step::Hold;
+    if event == Event::Ack {
+        return acknowledge(rules, body, side, segment);
     }
+    body.peers.alt_flags &= !ALT_CHALLENGE;
     match transition::cell(side, event, body.state()) {
         Cell::Drop => Step::INVALID,
         Cell::Hold => Step::Hold,
@@ -96,6 +94,24 @@ pub(crate) fn step(
         Cell::AnswerAgain => handshake::answer_again(body, side, segment),
         Cell::StrayAnswer => handshake::stray_answer(body, segment),
         Cell::AnswerOfBoth => handshake::answer_of_both(body, side, segment),
+        Cell::Challenge => unreachable!("an ACK's cell"),
+        Cell::Reset => reset::step(rules, body, side, segment),
+    }
+}
+
+/// A segment of a known flow with ACK and neither SYN, FIN nor RST: most are. It drops, holds or updates.
+#[inline]
+pub(crate) fn acknowledge(rules: &Rules, body: &mut Body, side: Side, segment: &TcpSegment<'_>) -> Step {
+    // Only the next segment after a stray SYN can be the challenge to it.
+    let answers_stray = body.peers.alt_flags & ALT_CHALLENGE != 0 && side == Side::Responder;
+    body.peers.alt_flags &= !ALT_CHALLENGE;
+    if answers_stray && is_challenge(body, segment) {
+        return Step::Hold;
+    }
+    match transition::cell(side, Event::Ack, body.state()) {
+        Cell::Go(next) => advance(rules, body, side, Event::Ack, next, segment),
+        Cell::Drop => Step::INVALID,
+        Cell::Hold => Step::Hold,
         Cell::Challenge => {
             if segment.payload_length == 0 {
                 Step::Hold
@@ -103,11 +119,20 @@ pub(crate) fn step(
                 Step::INVALID
             }
         }
-        Cell::Reset => reset::step(rules, body, side, segment),
+        Cell::New
+        | Cell::SynAgain
+        | Cell::StraySyn
+        | Cell::SynOfBoth
+        | Cell::Answer
+        | Cell::AnswerAgain
+        | Cell::StrayAnswer
+        | Cell::AnswerOfBoth
+        | Cell::Reset => unreachable!("no cell of an ACK"),
     }
 }
 
 /// An ACK or FIN that may move the connection to `next`, if it fits the windows.
+#[inline]
 fn advance(
     rules: &Rules,
     body: &mut Body,
@@ -140,12 +165,9 @@ fn advance(
 
 /// Whether a segment is the challenge ACK to a stray SYN (RFC 5961 §4). Once both FINs were seen it must not be
 /// taken for the ACK of the last one; elsewhere it does no more than any other ACK.
-fn is_challenge(body: &Body, event: Event, segment: &TcpSegment<'_>) -> bool {
+fn is_challenge(body: &Body, segment: &TcpSegment<'_>) -> bool {
     let acknowledges_nothing = segment.acknowledgment == body.peers.side(Side::Responder).max_ack;
-    body.state() == State::LastAck
-        && event == Event::Ack
-        && segment.payload_length == 0
-        && acknowledges_nothing
+    body.state() == State::LastAck && segment.payload_length == 0 && acknowledges_nothing
 }
 
 /// A FIN that fits, and yet tells nothing: one inside old data, and one that its side sends again (note 9).

@@ -13,6 +13,7 @@
 
 mod admission;
 mod continuation;
+mod express;
 mod inspection;
 mod pressure;
 mod snapshot;
@@ -167,10 +168,12 @@ impl Tracker {
         Some(flow)
     }
 
+    #[inline]
     fn body(&self, flow: FlowId) -> &Body {
         if flow.is_v6() { &self.v6.entry(flow.slot()).body } else { &self.v4.entry(flow.slot()).body }
     }
 
+    #[inline]
     fn body_mut(&mut self, flow: FlowId) -> &mut Body {
         if flow.is_v6() { self.v6.body_mut(flow.slot()) } else { self.v4.body_mut(flow.slot()) }
     }
@@ -245,6 +248,8 @@ impl Tracker {
         }
     }
 }
+
+pub use express::{Entrance, Family};
 
 #[cfg(test)]
 mod tests;

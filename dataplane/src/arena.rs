@@ -62,6 +62,9 @@ pub struct Layout {
     pub count: u32,
 }
 
+/// Bytes at the start of a chunk that [`Arena::head`] lends: Ethernet with a tag, IPv6 and TCP with all options fit.
+pub const HEAD: usize = 128;
+
 /// A region of memory cut into chunks.
 #[derive(Debug)]
 pub struct Arena {
@@ -149,6 +152,32 @@ impl Arena {
         &mut self.buffer_mut(frame)[..length]
     }
 
+    /// The first bytes of the chunk, however long the frame is: behind its end stands what was there before. Of a
+    /// fixed number, so that reading a field needs no check of its place. `None`: the chunks are shorter.
+    #[must_use]
+    #[inline]
+    pub fn head<'a>(&'a self, frame: &'a Frame) -> Option<&'a [u8; HEAD]> {
+        let chunk = self.chunk(frame);
+        if self.layout.capacity < HEAD {
+            return None;
+        }
+        // SAFETY: the handle is unique and borrowed, so nobody writes the chunk meanwhile; the chunk has `capacity`
+        // bytes behind its start, which are no fewer, and the region was initialised by its owner.
+        Some(unsafe { chunk.cast::<[u8; HEAD]>().as_ref() })
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    #[inline]
+    pub fn head_mut<'a>(&'a self, frame: &'a mut Frame) -> Option<&'a mut [u8; HEAD]> {
+        let chunk = self.chunk(frame);
+        if self.layout.capacity < HEAD {
+            return None;
+        }
+        // SAFETY: as for `head`, and the handle is mutably borrowed, so nobody else reads the chunk either.
+        Some(unsafe { chunk.cast::<[u8; HEAD]>().as_mut() })
+    }
+
     /// All bytes that a frame may take in the chunk, to be filled; [`Arena::set_length`] says how many were.
     #[must_use]
     #[inline]
@@ -199,17 +228,22 @@ impl Arena {
     /// Asks the processor to fetch the frame's first cache line.
     #[inline]
     pub fn prefetch(&self, frame: &Frame) {
-        let chunk = self.chunk(frame);
-        #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
-        // SAFETY: a prefetch has no effect but on the caches, whatever the address.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                chunk.as_ptr().cast::<i8>(),
-            );
-        }
-        #[cfg(any(not(target_arch = "x86_64"), bulkhead_portable))]
-        let _ = chunk;
+        // SAFETY: the chunk has at least one byte, which the handle keeps from being written meanwhile.
+        prefetch(unsafe { self.chunk(frame).as_ref() });
     }
+}
+
+/// Asks the processor to fetch the cache line of a value.
+#[inline]
+pub(crate) fn prefetch<T>(value: &T) {
+    #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing that the program can see, and the pointer comes from a reference.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
+    }
+    #[cfg(any(not(target_arch = "x86_64"), bulkhead_portable))]
+    let _ = value;
 }
 
 /// The empty frames that a worker has at hand.

@@ -135,6 +135,8 @@ const NO_KEY: FlowKey = FlowKey::V4(Key {
 #[derive(Debug)]
 pub struct Batch {
     frames: Vec<Option<Frame>>,
+    /// Lanes that hold a frame, one bit each.
+    held: u64,
     /// Lanes that are still to be judged, one bit each.
     live: u64,
     /// Lanes that go out without being judged.
@@ -143,7 +145,7 @@ pub struct Batch {
     pub ports: [PortId; LANES],
     /// What the caller calls each frame; given back with outcomes that are told later.
     pub tags: [u64; LANES],
-    /// Each frame taken apart.
+    /// Each frame taken apart; of one that passed by the short way, the control information of its tag alone.
     pub packets: [Packet; LANES],
     /// Each frame's way.
     pub paths: [Path; LANES],
@@ -163,6 +165,7 @@ impl Default for Batch {
     fn default() -> Self {
         Batch {
             frames: Vec::with_capacity(LANES),
+            held: 0,
             live: 0,
             bypassed: 0,
             ports: [PortId(0); LANES],
@@ -193,9 +196,10 @@ impl Batch {
 
     /// Makes room for new frames. Every frame must have been taken out.
     pub fn clear(&mut self) {
-        debug_assert!(self.frames.iter().all(Option::is_none), "a frame would leak");
+        debug_assert!(self.held == 0, "a frame would leak");
         self.frames.clear();
         self.flooded.clear();
+        self.held = 0;
         self.live = 0;
         self.bypassed = 0;
     }
@@ -211,7 +215,27 @@ impl Batch {
         self.ports[lane] = port;
         self.tags[lane] = tag;
         self.outcomes[lane] = Outcome::UNDECIDED;
+        self.held |= 1 << lane;
         self.live |= 1 << lane;
+    }
+
+    /// All lanes that frames were put into.
+    #[inline]
+    pub(crate) fn all(&self) -> Lanes {
+        Lanes(1_u64.checked_shl(self.frames.len() as u32).unwrap_or(0).wrapping_sub(1))
+    }
+
+    /// The lanes that hold a frame.
+    #[inline]
+    pub(crate) fn held(&self) -> Lanes {
+        Lanes(self.held)
+    }
+
+    /// Makes these the lanes that stages visit.
+    #[inline]
+    pub(crate) fn visit(&mut self, lanes: Lanes) {
+        self.live = lanes.0;
+        self.bypassed = 0;
     }
 
     /// The lanes that no stage has settled yet.
@@ -266,6 +290,7 @@ impl Batch {
     #[inline]
     pub fn take(&mut self, lane: usize) -> Option<Frame> {
         self.live &= !(1 << lane);
+        self.held &= !(1 << lane);
         self.frames[lane].take()
     }
 
@@ -305,8 +330,46 @@ impl Batch {
 }
 
 /// An iterator over lanes, lowest first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Lanes(u64);
+
+impl Lanes {
+    /// Adds a lane.
+    #[inline]
+    pub(crate) fn add(&mut self, lane: usize) {
+        self.0 |= 1 << lane;
+    }
+
+    /// Whether a lane is among them.
+    #[inline]
+    pub(crate) fn has(self, lane: usize) -> bool {
+        self.0 & (1 << lane) != 0
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Those from a lane on.
+    #[inline]
+    pub(crate) fn from(self, lane: usize) -> Lanes {
+        Lanes(self.0 & (u64::MAX << lane))
+    }
+
+    /// Those above a lane.
+    #[inline]
+    pub(crate) fn above(self, lane: usize) -> Lanes {
+        Lanes(self.0 & (u64::MAX << lane << 1))
+    }
+}
 
 impl Iterator for Lanes {
     type Item = usize;
@@ -316,7 +379,8 @@ impl Iterator for Lanes {
         if self.0 == 0 {
             return None;
         }
-        let lane = self.0.trailing_zeros() as usize;
+        // The mask tells the compiler what the number of bits tells us: no lane is out of bounds.
+        let lane = self.0.trailing_zeros() as usize & (LANES - 1);
         self.0 &= self.0 - 1;
         Some(lane)
     }

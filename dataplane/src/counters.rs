@@ -10,6 +10,8 @@ pub struct Counters {
     pub received: u64,
     /// Frames that went on their way (a flooded frame counts once).
     pub forwarded: u64,
+    /// Frames that took the short way of ordinary packets, and are among those.
+    pub express: u64,
     /// Frames to the gateway itself: answered or noted.
     pub local: u64,
     /// Frames dropped or rejected, by [`DropReason::index`].
@@ -35,6 +37,7 @@ impl Default for Counters {
         Counters {
             received: 0,
             forwarded: 0,
+            express: 0,
             local: 0,
             dropped: [0; DropReason::COUNT],
             waiting: 0,

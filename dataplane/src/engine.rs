@@ -9,9 +9,11 @@ use crate::generation::Generation;
 use crate::hits::Hits;
 use crate::limiter::Limiter;
 use crate::macs::Macs;
+use crate::meter::{Meter, Part};
 use crate::neighbors::Neighbors;
 use crate::network::{Role, Vlan, VlanIndex};
 use crate::stage;
+use crate::stage::express::Express;
 use crate::stage::reassemble::Fragments;
 use classifier::addr::{PortId, VlanKey};
 use classifier::reason::DropReason;
@@ -55,14 +57,23 @@ pub enum Origin {
 pub struct TxQueue {
     /// The frames.
     pub frames: Vec<Frame>,
-    origins: Vec<Origin>,
+    /// The places of those that were not received, and whose they are.
+    others: Vec<(u32, Origin)>,
 }
 
 /// Frames that an engine may hold beside those in the ports' rings: batches, copies, answers, and what waits.
 pub const IN_HANDS: u32 = 4096;
 impl TxQueue {
     fn with_room() -> TxQueue {
-        TxQueue { frames: Vec::with_capacity(QUEUE), origins: Vec::with_capacity(QUEUE) }
+        TxQueue { frames: Vec::with_capacity(QUEUE), others: Vec::with_capacity(QUEUE) }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, frame: Frame, origin: Origin) {
+        if origin != Origin::Forwarded {
+            self.others.push((self.frames.len() as u32, origin));
+        }
+        self.frames.push(frame);
     }
 }
 
@@ -87,6 +98,7 @@ pub struct Engine {
     pub(crate) fragments: Fragments,
     pub(crate) resolve: Resolve,
     pub(crate) hits: Hits,
+    pub(crate) express: Express,
     aged: Tick,
 }
 
@@ -123,6 +135,7 @@ impl Engine {
             late: Vec::with_capacity(LATE),
             late_flooded: Vec::with_capacity(LATE),
             fragments: Fragments::new(tracking.timeouts.fragment, secret),
+            express: Express::new(generation.network(), tracking.max_flows as usize),
             generation,
             arena,
             pool,
@@ -161,6 +174,7 @@ impl Engine {
         }
         let queues = self.queues.len().max(ports);
         self.queues.resize_with(queues, TxQueue::with_room);
+        self.express.install(generation.network());
         self.generation = generation;
     }
 
@@ -172,22 +186,26 @@ impl Engine {
 
     /// Takes a batch through all stages. Afterwards every lane has its outcome, and the batch holds no frame.
     pub fn process(&mut self, now: Tick, batch: &mut Batch) {
-        crate::pipeline::run(self, now, batch);
-        for lane in 0..batch.len() {
+        self.process_metered(now, batch, &mut ());
+    }
+
+    /// The same, while `meter` is told of each part that is done.
+    pub fn process_metered<M: Meter>(&mut self, now: Tick, batch: &mut Batch, meter: &mut M) {
+        crate::pipeline::run(self, now, batch, meter);
+        for lane in batch.held() {
             if let Some(frame) = batch.take(lane) {
                 self.pool.give(frame);
             }
         }
         self.counters.received += batch.len() as u64;
         self.counters.batches += 1;
-        for outcome in &batch.outcomes[..batch.len()] {
-            if outcome.verdict == Verdict::Waiting && outcome.out == crate::batch::Out::Nowhere {
-                // A fragment that is held was counted when it was.
-                continue;
-            }
-            self.count(outcome);
-            self.hits.count(now, outcome);
-        }
+        meter.done(Part::Settle);
+    }
+
+    /// Opens or closes the short way of ordinary packets. It is open; closed, everything is as it is when it is open,
+    /// only slower: for whoever wants to hold the two against each other.
+    pub fn set_express(&mut self, is_open: bool) {
+        self.express.is_open = is_open;
     }
 
     /// Does what is due at `now` without any packet: timers of flows, neighbors and stations.
@@ -278,21 +296,25 @@ impl Engine {
         if queue.frames.is_empty() {
             return;
         }
+        let queued = queue.frames.len();
         send(&self.arena, &mut self.pool, &mut queue.frames);
         let left = queue.frames.len();
-        let sent = queue.origins.len() - left;
-        for (at, origin) in queue.origins.drain(..).enumerate() {
-            match (origin, at < sent) {
-                (Origin::Forwarded, true) => {}
-                (Origin::Forwarded, false) => {
-                    self.counters.forwarded -= 1;
-                    self.counters.drop(DropReason::TxFull);
+        if left > 0 || !queue.others.is_empty() {
+            let sent = queued - left;
+            let mut lost = left as u64;
+            for (at, origin) in queue.others.drain(..) {
+                let is_sent = (at as usize) < sent;
+                lost -= u64::from(!is_sent);
+                match (origin, is_sent) {
+                    (Origin::Forwarded, _) => {}
+                    (Origin::Copy, true) => self.counters.copies += 1,
+                    (Origin::Copy, false) => self.counters.copies_lost += 1,
+                    (Origin::Own, true) => self.counters.answers += 1,
+                    (Origin::Own, false) => self.counters.answers_suppressed += 1,
                 }
-                (Origin::Copy, true) => self.counters.copies += 1,
-                (Origin::Copy, false) => self.counters.copies_lost += 1,
-                (Origin::Own, true) => self.counters.answers += 1,
-                (Origin::Own, false) => self.counters.answers_suppressed += 1,
             }
+            self.counters.forwarded -= lost;
+            self.counters.dropped[DropReason::TxFull.index()] += lost;
         }
         for frame in queue.frames.drain(..) {
             self.pool.give(frame);
@@ -308,9 +330,7 @@ impl Engine {
     /// Queues a frame.
     #[inline]
     pub(crate) fn send(&mut self, port: PortId, frame: Frame, origin: Origin) {
-        let queue = &mut self.queues[port.index()];
-        queue.frames.push(frame);
-        queue.origins.push(origin);
+        self.queues[port.index()].push(frame, origin);
     }
 
     /// Makes and queues a frame of the gateway's own, to leave where `vlan` is.
@@ -356,7 +376,8 @@ impl Engine {
         self.late.push((tag, outcome));
     }
 
-    fn count(&mut self, outcome: &Outcome) {
+    #[inline]
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
         match (outcome.verdict, outcome.reason) {
             (Verdict::Forward, _) => self.counters.forwarded += 1,
             (Verdict::Local, _) => self.counters.local += 1,

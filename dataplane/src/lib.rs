@@ -18,6 +18,7 @@ pub mod port;
 pub mod generation;
 pub mod network;
 
+mod adjacency;
 pub mod answer;
 mod keyed;
 mod limiter;
@@ -26,6 +27,7 @@ mod neighbors;
 
 pub mod counters;
 pub mod engine;
+pub mod meter;
 mod pipeline;
 pub mod restore;
 mod stage;

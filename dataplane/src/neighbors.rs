@@ -18,6 +18,7 @@ use crate::network::VlanIndex;
 use classifier::addr::{Mac, PortId};
 use conntrack::time::Tick;
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -81,6 +82,29 @@ pub(crate) enum Resolution {
     Failed,
 }
 
+/// A MAC that may be used until then without asking again, as long as nothing under the watch changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Lease {
+    /// The MAC.
+    pub(crate) mac: Mac,
+    /// The first moment at which the cache must be asked again.
+    pub(crate) until: Tick,
+    /// What counts the changes that may concern it.
+    pub(crate) watch: Watch,
+}
+
+/// A counter of changes: what is known of a neighbor changes no more often than its counter moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Watch(pub(crate) u8);
+
+impl Watch {
+    /// The watch of what never changes while the network stays.
+    pub(crate) const NOTHING: Watch = Watch(0);
+}
+
+/// Counters of changes, each for as many neighbors as fall to it.
+const WATCHES: usize = 256;
+
 /// What is due for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Due {
@@ -101,6 +125,8 @@ pub(crate) struct Neighbors {
     spare: Vec<VecDeque<Waiting>>,
     waiting: usize,
     swept: Tick,
+    /// By [`Watch`].
+    changes: [u32; WATCHES],
 }
 
 impl Neighbors {
@@ -118,7 +144,33 @@ impl Neighbors {
             spare: (0..WAITING_TOTAL).map(|_| VecDeque::with_capacity(WAITING_PER_NEIGHBOR)).collect(),
             waiting: 0,
             swept: Tick(0),
+            changes: [0; WATCHES],
         }
+    }
+
+    /// The MAC of a neighbor that is known and need not be asked, and how long that holds.
+    #[must_use]
+    pub(crate) fn lease(&self, now: Tick, vlan: VlanIndex, address: IpAddr) -> Option<Lease> {
+        let Resolution::Known(mac) = self.resolve(now, vlan, address) else { return None };
+        let Some(State::Known { heard, asked, .. }) = self.entries.get(&(vlan, address)) else { return None };
+        let until = match now.since(*heard) < REFRESH_AFTER {
+            true => *heard + REFRESH_AFTER,
+            false => (*asked + RETRY).min(*heard + KNOWN_FOR),
+        };
+        Some(Lease { mac, until, watch: watch_of(&self.entries, vlan, address) })
+    }
+
+    /// How often anything changed under a watch.
+    #[must_use]
+    #[inline]
+    pub(crate) fn changes(&self, watch: Watch) -> u32 {
+        self.changes[usize::from(watch.0)]
+    }
+
+    fn note_change(&mut self, vlan: VlanIndex, address: IpAddr) {
+        let watch = watch_of(&self.entries, vlan, address);
+        let count = &mut self.changes[usize::from(watch.0)];
+        *count = count.wrapping_add(1);
     }
 
     /// What is known of the neighbor.
@@ -161,7 +213,10 @@ impl Neighbors {
     pub(crate) fn ask(&mut self, now: Tick, vlan: VlanIndex, address: IpAddr) {
         let state = State::Asking { attempts: 1, next: now + RETRY, queue: VecDeque::new() };
         match self.entries.insert((vlan, address), state) {
-            Some(State::Known { .. }) => self.known[usize::from(vlan.0)] -= 1,
+            Some(State::Known { .. }) => {
+                self.known[usize::from(vlan.0)] -= 1;
+                self.note_change(vlan, address);
+            }
             // An address that failed is already counted and listed as open.
             Some(State::Failed { .. } | State::Asking { .. }) => return,
             None => {}
@@ -207,8 +262,13 @@ impl Neighbors {
     ) -> VecDeque<Waiting> {
         let at = usize::from(vlan.0);
         if let Some(State::Known { mac: known, heard, .. }) = self.entries.get_mut(&(vlan, address)) {
+            // A clock that was set back shortens what was leased.
+            let is_news = *known != mac || now < *heard;
             *known = mac;
             *heard = now;
+            if is_news {
+                self.note_change(vlan, address);
+            }
             return VecDeque::new();
         }
         if self.known[at] >= KNOWN_PER_VLAN || self.entries.len() == self.entries.capacity() {
@@ -312,18 +372,28 @@ impl Neighbors {
             return;
         }
         self.swept = now;
-        let known = &mut self.known;
+        let Neighbors { known, changes, .. } = self;
         self.entries.retain(|(vlan, _), state| match state {
             State::Known { heard, .. } => {
                 let keep = now.since(*heard) < KNOWN_FOR;
                 if !keep {
                     known[usize::from(vlan.0)] -= 1;
+                    // Once a minute, and only then: every watch tells of it.
+                    for count in changes.iter_mut().skip(1) {
+                        *count = count.wrapping_add(1);
+                    }
                 }
                 keep
             }
             State::Asking { .. } | State::Failed { .. } => true,
         });
     }
+}
+
+/// Which of the counters a neighbor's changes are counted by: any but [`Watch::NOTHING`].
+fn watch_of(entries: &HashMap<(VlanIndex, IpAddr), State, Keyed>, vlan: VlanIndex, address: IpAddr) -> Watch {
+    let hash = entries.hasher().hash_one((vlan, address));
+    Watch((hash % (WATCHES as u64 - 1)) as u8 + 1)
 }
 
 #[cfg(test)]

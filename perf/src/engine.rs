@@ -8,6 +8,7 @@
 //! fault of the engine or of the workload, and the run fails.
 
 use crate::report::{Fate, Machine, Percentiles, Report};
+use crate::stages::Stages;
 use crate::workload::Workload;
 use crate::{EngineArguments, Protocol, Subject, cycles, share};
 use classifier::addr::PortId;
@@ -66,6 +67,7 @@ struct Harness {
     port: TracePort,
     frames: Vec<Frame>,
     batch: Batch,
+    stages: Stages,
     lanes: usize,
     origin: Instant,
 }
@@ -95,6 +97,7 @@ impl Harness {
             port: TracePort::new(Arc::clone(&workload.opening)),
             frames: Vec::with_capacity(lanes),
             batch: Batch::default(),
+            stages: Stages::default(),
             lanes,
             origin: Instant::now(),
         })
@@ -108,16 +111,27 @@ impl Harness {
     /// Receives, judges and sends up to `room` frames; how many there were.
     #[inline]
     fn turn(&mut self, now: Tick, room: usize) -> usize {
-        let Harness { arena, engine, port, frames, batch, .. } = self;
+        let Harness { arena, engine, port, frames, batch, stages, .. } = self;
         port.receive(arena, engine.pool(), room, frames);
         let received = frames.len();
         match self.subject {
             Subject::Ports => port.transmit(arena, engine.pool(), frames),
+            Subject::Engine if stages.is_due() => {
+                stages.start();
+                fill(batch, frames);
+                stages.handed();
+                engine.process_metered(now, batch, stages);
+                engine.flush(TRUNK, |arena, pool, frames| {
+                    stages.handed();
+                    port.transmit(arena, pool, frames);
+                    stages.start();
+                });
+                engine.tick(now, dataplane::engine::Sweep::AtMost(1024));
+                stages.handed();
+                stages.end(received);
+            }
             Subject::Engine => {
-                batch.clear();
-                for frame in frames.drain(..) {
-                    batch.push(TRUNK, 0, frame);
-                }
+                fill(batch, frames);
                 engine.process(now, batch);
                 engine.flush(TRUNK, |arena, pool, frames| port.transmit(arena, pool, frames));
                 engine.tick(now, dataplane::engine::Sweep::AtMost(1024));
@@ -134,10 +148,29 @@ impl Harness {
         }
     }
 
+    /// So many frames, at a clock that stands: one function, for whoever counts its instructions.
+    #[inline(never)]
+    fn counted(&mut self, packets: u64) {
+        let now = self.tick(Instant::now());
+        let mut left = packets as usize;
+        while left > 0 {
+            left -= self.turn(now, left.min(self.lanes));
+        }
+    }
+
     /// What the engine and the port have counted.
     fn books(&self) -> Books {
         let tally = self.port.tally();
         Books { received: tally.received(), sent: tally.sent(), counters: self.engine.counters().clone() }
+    }
+}
+
+/// Puts frames into a batch.
+#[inline]
+fn fill(batch: &mut Batch, frames: &mut Vec<Frame>) {
+    batch.clear();
+    for frame in frames.drain(..) {
+        batch.push(TRUNK, 0, frame);
     }
 }
 
@@ -180,13 +213,18 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
     harness.port = TracePort::new(Arc::clone(&workload.steady));
     harness.round(workload.steady.len());
 
+    harness.stages = Stages::default();
     let before = harness.books();
     let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are in order");
     let (cycles, ran) = (cycles::now(), share::now());
     let start = Instant::now();
     let end = start + Duration::from_secs(arguments.seconds);
     let mut now = start;
-    while now < end {
+    if let Some(packets) = arguments.packets {
+        harness.counted(packets);
+        now = Instant::now();
+    }
+    while arguments.packets.is_none() && now < end {
         let tick = harness.tick(now);
         harness.turn(tick, harness.lanes);
         let after = Instant::now();
@@ -209,11 +247,15 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
         share_of_core: ran.map(|ran| ran / elapsed),
         mpps_on_core: ran.map(|ran| packets as f64 / ran / 1e6),
         ns_per_packet: elapsed * 1e9 / packets as f64,
-        cycles_per_packet: cycles.map(|cycles| cycles as f64 / packets as f64),
+        cycles_per_packet: harness.stages.per_packet(),
+        cycles_with_port: cycles.map(|cycles| cycles as f64 / packets as f64),
+        express_share: (after.counters.express - before.counters.express) as f64 / packets as f64,
         flows: workload.flows.len() as u32,
         rules: workload.policy.rules().len() as u32,
         segments: workload.segments,
         size: arguments.size,
+        v6: arguments.v6,
+        imix: arguments.imix,
         protocol: match arguments.proto {
             Protocol::Udp => "udp",
             Protocol::Tcp => "tcp",

@@ -12,6 +12,7 @@ mod hash_attack;
 mod random;
 mod report;
 mod share;
+mod stages;
 mod table;
 mod verify;
 mod workload;
@@ -85,9 +86,18 @@ pub(crate) struct EngineArguments {
     /// How long to measure
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) seconds: u64,
+    /// Measure exactly so many packets, however long they take: for counting instructions
+    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) packets: Option<u64>,
     /// What the flows are
     #[arg(long, value_enum, default_value_t = Protocol::Udp)]
     pub(crate) proto: Protocol,
+    /// IPv6 instead of IPv4; a frame is no shorter than its headers, so that 64 bytes are 70 and more
+    #[arg(long)]
+    pub(crate) v6: bool,
+    /// Frames of 64, 594 and 1,518 bytes, seven to four to one, instead of one size
+    #[arg(long, conflicts_with = "size")]
+    pub(crate) imix: bool,
     /// What is measured
     #[arg(long, value_enum, default_value_t = Subject::Engine)]
     pub(crate) subject: Subject,

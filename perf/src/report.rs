@@ -1,6 +1,7 @@
 //! What a benchmark found, for people and for programs.
 
 use crate::engine::Failure;
+use crate::stages::StageCycles;
 use classifier::reason::DropReason;
 use dataplane::counters::Counters;
 use hdrhistogram::Histogram;
@@ -21,8 +22,13 @@ pub(crate) struct Report {
     pub(crate) mpps_on_core: Option<f64>,
     /// Nanoseconds a packet, all included.
     pub(crate) ns_per_packet: f64,
-    /// Ticks of the time-stamp counter a packet; null where the processor has none. Not the core's own cycles.
-    pub(crate) cycles_per_packet: Option<f64>,
+    /// Ticks of the time-stamp counter a packet, without the port, by stage; null where the processor has no such
+    /// counter, or only the ports ran. Not the core's own cycles.
+    pub(crate) cycles_per_packet: Option<StageCycles>,
+    /// The same with the port, all that there is in a turn.
+    pub(crate) cycles_with_port: Option<f64>,
+    /// The part of the packets that took the short way of live flows.
+    pub(crate) express_share: f64,
     /// Flows that were alive.
     pub(crate) flows: u32,
     /// Rules of the policy.
@@ -31,6 +37,10 @@ pub(crate) struct Report {
     pub(crate) segments: u32,
     /// Bytes of a frame on the wire, tag and FCS included.
     pub(crate) size: u16,
+    /// Whether it was IPv6; then frames are no shorter than their headers.
+    pub(crate) v6: bool,
+    /// Whether frames were of three sizes instead.
+    pub(crate) imix: bool,
     /// `udp` or `tcp`.
     pub(crate) protocol: &'static str,
     /// The seed.
@@ -172,9 +182,16 @@ impl fmt::Display for Report {
         if let Some((share, mpps)) = self.share_of_core.zip(self.mpps_on_core) {
             write!(f, " ({mpps:.3} on {:.0} % of a core)", share * 100.0)?;
         }
-        match self.cycles_per_packet {
+        match self.cycles_with_port {
             Some(cycles) => writeln!(f, ", {cycles:.0} ticks of the time-stamp counter")?,
             None => writeln!(f)?,
+        }
+        if let Some(StageCycles { total, parts }) = &self.cycles_per_packet {
+            write!(f, "  without the port {total:.0} ticks:")?;
+            for (part, ticks) in parts {
+                write!(f, " {part} {ticks:.0}")?;
+            }
+            writeln!(f, "; {:.1} % by the short way", self.express_share * 100.0)?;
         }
         writeln!(
             f,

@@ -39,7 +39,7 @@ use super::Skip;
 use super::read::Translation;
 use crate::entry::Body;
 use crate::moment::{Moment, Span};
-use crate::peers::{ALT_STAMPED, ALT_VALID, AltSyn, Peer, Peers, Side};
+use crate::peers::{ALT_STAMPED, ALT_VALID, AltSyn, PASSED, Peer, Peers, Side};
 use crate::state::State;
 use crate::terms::{RuleKey, Terms};
 use classifier::addr::{Mac, VlanKey};
@@ -385,7 +385,9 @@ fn put_peers(peers: &Peers, stray_age: u16, out: &mut Vec<u8>) {
     for word in [peers.alt.length, peers.alt.window, peers.repeats, stray_age] {
         out.extend_from_slice(&word.to_le_bytes());
     }
-    out.extend_from_slice(&[peers.scales, peers.flags[0], peers.flags[1], peers.alt_flags]);
+    // What the gateway knew of a side under the policy of then is not kept.
+    let [opener, responder] = peers.flags.map(|flags| flags & !PASSED);
+    out.extend_from_slice(&[peers.scales, opener, responder, peers.alt_flags]);
 }
 
 fn take_peers(input: &mut Input<'_>) -> (Peers, u16) {

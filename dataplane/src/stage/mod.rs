@@ -1,5 +1,7 @@
 //! The stages of the pipeline, in the order that [`crate::pipeline`] runs them in.
 
+pub(crate) mod express;
+
 pub(crate) mod parse;
 
 pub(crate) mod admit;

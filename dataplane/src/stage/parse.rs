@@ -5,12 +5,12 @@ use crate::engine::Engine;
 use classifier::wire::Packet;
 
 /// How many lanes ahead a frame's first cache line is asked for.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 4;
 
 pub(crate) fn process(engine: &mut Engine, batch: &mut Batch) {
-    for lane in 0..batch.len() {
-        if lane + AHEAD < batch.len() {
-            engine.arena.prefetch(batch.frame(lane + AHEAD));
+    for lane in batch.live() {
+        if let Some(next) = batch.live().above(lane).nth(AHEAD - 1) {
+            engine.arena.prefetch(batch.frame(next));
         }
         batch.packets[lane] = Packet::parse(engine.arena.bytes(batch.frame(lane)));
     }

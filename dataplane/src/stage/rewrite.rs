@@ -9,7 +9,7 @@ use classifier::wire::link::{HEADER, TAG, ethertype};
 use classifier::wire::{Kind, Packet};
 
 /// Where both MACs end and the tag begins.
-const MACS: usize = 12;
+pub(super) const MACS: usize = 12;
 /// Priority and drop eligibility in the tag control information (IEEE 802.1Q §9.6).
 const PRIORITY: u16 = 0xf000;
 
@@ -19,15 +19,23 @@ pub(super) fn take_hop(arena: &Arena, frame: &mut Frame, packet: &Packet) {
     let at = usize::from(packet.link.payload);
     let bytes = arena.bytes_mut(frame);
     match packet.kind {
-        Kind::Ipv4 => {
-            let old = u16::from_be_bytes([bytes[at + 8], bytes[at + 9]]);
-            let new = old.wrapping_sub(0x0100);
-            let sum = u16::from_be_bytes([bytes[at + 10], bytes[at + 11]]);
-            bytes[at + 8] -= 1;
-            bytes[at + 10..at + 12].copy_from_slice(&checksum::updated(sum, old, new).to_be_bytes());
-        }
-        Kind::Ipv6 => bytes[at + 7] -= 1,
+        Kind::Ipv4 | Kind::Ipv6 => take_hop_at(bytes, at, packet.kind == Kind::Ipv4),
         Kind::Arp | Kind::Other => {}
+    }
+}
+
+/// The same for an IP packet that begins at a place of the frame.
+#[inline(always)]
+pub(super) fn take_hop_at(bytes: &mut [u8], at: usize, is_v4: bool) {
+    if is_v4 {
+        let field: &mut [u8; 4] = (&mut bytes[at + 8..at + 12]).try_into().expect("four bytes");
+        let old = u32::from_be_bytes(*field);
+        // A word of 0x0100 less is the same change as one that goes from 0x0100 to nothing.
+        let sum = checksum::updated(old as u16, 0x0100, 0);
+        let rest = (old & 0xffff_0000) - 0x0100_0000;
+        *field = (rest | u32::from(sum)).to_be_bytes();
+    } else {
+        bytes[at + 7] -= 1;
     }
 }
 
@@ -43,8 +51,25 @@ pub(super) fn set_macs(arena: &Arena, frame: &mut Frame, destination: Mac, sourc
 /// The priority is kept where there is a tag to keep it in. Whether the frame fits its chunk.
 #[inline]
 pub(super) fn retag(arena: &Arena, frame: &mut Frame, packet: &Packet, vid: u16) -> bool {
-    let end = packet.end as usize;
-    let has_tag = packet.link.tags > 0;
+    let tag = (packet.link.tags > 0).then_some(packet.link.control);
+    retag_to(arena, frame, packet.end as usize, tag, vid)
+}
+
+/// The same for a frame whose IP packet ends at `end`, and whose tag bears that control information.
+#[inline(always)]
+pub(super) fn retag_to(arena: &Arena, frame: &mut Frame, end: usize, tag: Option<u16>, vid: u16) -> bool {
+    if let (Some(control), true) = (tag, vid != 0) {
+        // Between two tagged VLANs, as most frames go.
+        arena.set_length(frame, end);
+        let control = (control & PRIORITY) | vid;
+        arena.bytes_mut(frame)[MACS + 2..MACS + TAG].copy_from_slice(&control.to_be_bytes());
+        return true;
+    }
+    push_or_pop(arena, frame, end, tag.is_some(), vid)
+}
+
+/// Gives a frame a tag, or takes it.
+fn push_or_pop(arena: &Arena, frame: &mut Frame, end: usize, has_tag: bool, vid: u16) -> bool {
     let length = match (has_tag, vid != 0) {
         (false, true) => end + TAG,
         (true, false) => end - TAG,
@@ -56,17 +81,13 @@ pub(super) fn retag(arena: &Arena, frame: &mut Frame, packet: &Packet, vid: u16)
     arena.set_length(frame, end.max(length));
     let bytes = arena.bytes_mut(frame);
     match (has_tag, vid != 0) {
-        (true, true) => {
-            let control = (packet.link.control & PRIORITY) | vid;
-            bytes[MACS + 2..MACS + TAG].copy_from_slice(&control.to_be_bytes());
-        }
         (false, true) => {
             bytes.copy_within(MACS..end, MACS + TAG);
             bytes[MACS..MACS + 2].copy_from_slice(&ethertype::VLAN.to_be_bytes());
             bytes[MACS + 2..MACS + TAG].copy_from_slice(&vid.to_be_bytes());
         }
         (true, false) => bytes.copy_within(MACS + TAG..end, MACS),
-        (false, false) => {}
+        (true, true) | (false, false) => {}
     }
     arena.set_length(frame, length);
     debug_assert!(length >= HEADER);

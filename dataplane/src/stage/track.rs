@@ -151,7 +151,28 @@ fn open(
     }
     let terms = judge::terms(generation, &answer.decision, far);
     let opened = engine.tracker.open(transit.now, opening, terms);
+    if let Ok(flow) = opened {
+        let_pass(engine, batch, transit, flow, transit.egress, Relation::Established);
+    }
     conclude(engine, generation, batch, transit, &answer, opened);
+}
+
+/// Marks a flow, so that more packets of this one's kind may take the short way ([`super::express`]): what was found of
+/// it hangs on its addresses, ports and VLAN, and the generation.
+#[inline]
+fn let_pass(
+    engine: &mut Engine,
+    batch: &Batch,
+    transit: &Transit<'_>,
+    flow: FlowId,
+    egress: Egress,
+    relation: Relation,
+) {
+    let is_ordinary = matches!(transit.transport, Transport::Tcp(_) | Transport::Udp);
+    let is_whole = batch.packets[transit.lane].fragment.is_none();
+    if is_ordinary && is_whole && matches!(egress, Egress::Routed(..)) {
+        engine.tracker.let_pass(flow, relation);
+    }
 }
 
 /// A flow that is taken up in mid-stream by a packet of its responder: policy may allow it the other way round.
@@ -287,6 +308,7 @@ pub(super) fn follow(
             Err(answer) => return revoke(engine, generation, batch, transit, flow, &answer),
         }
     }
+    let_pass(engine, batch, transit, flow, egress, relation);
     let outcome = &mut batch.outcomes[transit.lane];
     outcome.rule = rule;
     outcome.flow = Some(role);

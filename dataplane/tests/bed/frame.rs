@@ -116,6 +116,15 @@ impl Ip {
         self
     }
 
+    /// TCP options, a multiple of four bytes; lengths and checksum are made right again.
+    pub(crate) fn tcp_options(mut self, options: &[u8]) -> Ip {
+        let payload = self.upper.split_off(20);
+        self.upper.extend(options);
+        self.upper[12] = ((self.upper.len() / 4) as u8) << 4;
+        self.upper.extend(payload);
+        self.summed().sized()
+    }
+
     /// Another TTL or hop limit.
     pub(crate) fn ttl(self, ttl: u8) -> Ip {
         let at = if self.source.is_ipv4() { 8 } else { 7 };

@@ -9,6 +9,7 @@ mod bed;
 mod answers;
 mod arp_nd;
 mod ethernet;
+mod express;
 mod forward;
 mod fragments;
 mod ipv4;

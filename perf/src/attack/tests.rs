@@ -23,6 +23,9 @@ fn arguments(max_flows: u32) -> EngineArguments {
         batch: 64,
         seed: SEED,
         core: None,
+        packets: None,
+        v6: false,
+        imix: false,
         json: false,
         attack,
     }

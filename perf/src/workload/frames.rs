@@ -1,6 +1,6 @@
 //! The frames of flows: tagged, with correct lengths and checksums.
 
-use super::{Flow, GATEWAY, Side, mac_of};
+use super::{Flow, GATEWAY, Shape, Side, mac_of, wide};
 use crate::Protocol;
 use crate::random::Random;
 use dataplane::port::memory::Trace;
@@ -24,75 +24,94 @@ enum Direction {
     Reply,
 }
 
-/// Frames of one length, one after the other.
+/// The lengths of a simple Internet mix without FCS, seven to four to one.
+const MIX: [usize; 12] = [60, 590, 60, 590, 60, 590, 60, 590, 60, 60, 60, 1_514];
+
+impl Shape {
+    /// Bytes of the `n`th flow's frames, of which `headers` are none of the payload.
+    fn length_of(self, n: usize, headers: usize) -> usize {
+        let length = if self.imix { MIX[n % MIX.len()] } else { self.length };
+        length.max(self.headers(headers))
+    }
+
+    /// Bytes of headers that are so many with IPv4.
+    fn headers(self, with_v4: usize) -> usize {
+        if self.v6 { with_v4 + 20 } else { with_v4 }
+    }
+}
+
+/// Frames, one after the other.
+#[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    length: usize,
+    ends: Vec<usize>,
 }
 
 impl Batch {
-    fn new(length: usize, count: usize) -> Batch {
-        Batch { bytes: Vec::with_capacity(length * count), length }
-    }
-
-    /// Appends a frame as `write` makes it, padded to the common length.
-    fn push<E: std::fmt::Debug>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) {
+    /// Appends a frame as `write` makes it, padded to a length.
+    fn push<E: std::fmt::Debug>(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) {
         let start = self.bytes.len();
         write(&mut self.bytes).expect("memory takes all bytes, and the frames are short");
-        let length = self.bytes.len() - start;
-        assert!(length <= self.length, "a frame of {length} bytes is longer than {}", self.length);
-        self.bytes.resize(start + self.length, 0);
+        let written = self.bytes.len() - start;
+        assert!(written <= length, "a frame of {written} bytes is longer than {length}");
+        self.bytes.resize(start + length, 0);
+        self.ends.push(self.bytes.len());
     }
 
     /// A trace of these frames, in this order.
     fn trace(&self, sequence: &[u32]) -> Trace {
-        let frames: Vec<&[u8]> = self.bytes.chunks_exact(self.length).collect();
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let frames: Vec<&[u8]> =
+            starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end]).collect();
         Trace::new(&frames, sequence)
     }
 }
 
 /// The first datagram of each flow.
-pub(super) fn datagram_opening(flows: &[Flow], length: usize) -> Trace {
-    let mut batch = Batch::new(length, flows.len());
-    for flow in flows {
-        datagram(&mut batch, flow, Direction::Forward);
+pub(super) fn datagram_opening(flows: &[Flow], shape: Shape) -> Trace {
+    let mut batch = Batch::default();
+    for (n, flow) in flows.iter().enumerate() {
+        datagram(&mut batch, flow, Direction::Forward, shape, shape.length_of(n, UDP_HEADERS));
     }
     batch.trace(&in_order(flows.len()))
 }
 
 /// SYN, SYN-ACK and ACK of each flow.
-pub(super) fn handshakes(flows: &[Flow]) -> Trace {
-    let mut batch = Batch::new(SHORTEST, flows.len() * 3);
+pub(super) fn handshakes(flows: &[Flow], shape: Shape) -> Trace {
+    let mut batch = Batch::default();
+    let length = SHORTEST.max(shape.headers(TCP_HEADERS));
     for flow in flows {
         let mut syn = header(flow, Direction::Forward, CLIENT_START, 0);
         (syn.syn, syn.ack) = (true, false);
         let mut syn_ack = header(flow, Direction::Reply, SERVER_START, CLIENT_START + 1);
         syn_ack.syn = true;
         let ack = header(flow, Direction::Forward, CLIENT_START + 1, SERVER_START + 1);
-        segment(&mut batch, flow, Direction::Forward, syn, &[]);
-        segment(&mut batch, flow, Direction::Reply, syn_ack, &[]);
-        segment(&mut batch, flow, Direction::Forward, ack, &[]);
+        segment(&mut batch, flow, Direction::Forward, shape.v6, syn, (length, &[]));
+        segment(&mut batch, flow, Direction::Reply, shape.v6, syn_ack, (length, &[]));
+        segment(&mut batch, flow, Direction::Forward, shape.v6, ack, (length, &[]));
     }
     batch.trace(&in_order(flows.len() * 3))
 }
 
 /// A frame of each direction of each flow, in random order. A TCP flow sends the same data over and over, within
 /// its window, and the other side acknowledges it: valid for ever, as retransmissions are.
-pub(super) fn steady(flows: &[Flow], protocol: Protocol, length: usize, seed: u64) -> Trace {
-    let mut batch = Batch::new(length, flows.len() * 2);
-    for flow in flows {
+pub(super) fn steady(flows: &[Flow], protocol: Protocol, shape: Shape, seed: u64) -> Trace {
+    let mut batch = Batch::default();
+    for (n, flow) in flows.iter().enumerate() {
         match protocol {
             Protocol::Udp => {
-                datagram(&mut batch, flow, Direction::Forward);
-                datagram(&mut batch, flow, Direction::Reply);
+                let length = shape.length_of(n, UDP_HEADERS);
+                datagram(&mut batch, flow, Direction::Forward, shape, length);
+                datagram(&mut batch, flow, Direction::Reply, shape, length);
             }
             Protocol::Tcp => {
-                let data = vec![0x5a; length - TCP_HEADERS];
+                let length = shape.length_of(n, TCP_HEADERS);
+                let data = vec![0x5a; length - shape.headers(TCP_HEADERS)];
                 let (client, server) = (CLIENT_START + 1, SERVER_START + 1);
                 let forward = header(flow, Direction::Forward, client, server);
                 let reply = header(flow, Direction::Reply, server, client + data.len() as u32);
-                segment(&mut batch, flow, Direction::Forward, forward, &data);
-                segment(&mut batch, flow, Direction::Reply, reply, &data);
+                segment(&mut batch, flow, Direction::Forward, shape.v6, forward, (length, &data));
+                segment(&mut batch, flow, Direction::Reply, shape.v6, reply, (length, &data));
             }
         }
     }
@@ -106,17 +125,18 @@ fn in_order(count: usize) -> Vec<u32> {
 }
 
 /// An IP packet of the flow, in the VLAN of its sender, on its way to the gateway.
-fn ip(flow: &Flow, direction: Direction) -> PacketBuilderStep<IpHeaders> {
+fn ip(flow: &Flow, direction: Direction, v6: bool) -> PacketBuilderStep<IpHeaders> {
     let (side, from, to) = match direction {
         Direction::Forward => (Side::CLIENTS, flow.client, flow.server),
         Direction::Reply => (Side::SERVERS, flow.server, flow.client),
     };
     let vlan = VlanId::try_new(side.vid).expect("a VLAN ID has twelve bits");
-    PacketBuilder::ethernet2(mac_of(from).0, GATEWAY.0).single_vlan(vlan).ipv4(
-        from.to_be_bytes(),
-        to.to_be_bytes(),
-        64,
-    )
+    let link = PacketBuilder::ethernet2(mac_of(from).0, GATEWAY.0).single_vlan(vlan);
+    if v6 {
+        link.ipv6(wide(from).to_be_bytes(), wide(to).to_be_bytes(), 64)
+    } else {
+        link.ipv4(from.to_be_bytes(), to.to_be_bytes(), 64)
+    }
 }
 
 fn ports(flow: &Flow, direction: Direction) -> (u16, u16) {
@@ -126,10 +146,12 @@ fn ports(flow: &Flow, direction: Direction) -> (u16, u16) {
     }
 }
 
-fn datagram(batch: &mut Batch, flow: &Flow, direction: Direction) {
+fn datagram(batch: &mut Batch, flow: &Flow, direction: Direction, shape: Shape, length: usize) {
     let (source, destination) = ports(flow, direction);
-    let data = vec![0x5a; batch.length - UDP_HEADERS];
-    batch.push(|frame| ip(flow, direction).udp(source, destination).write_to_vec(frame, &data));
+    let data = vec![0x5a; length - shape.headers(UDP_HEADERS)];
+    batch.push(length, |frame| {
+        ip(flow, direction, shape.v6).udp(source, destination).write_to_vec(frame, &data)
+    });
 }
 
 /// The header of an acknowledgement.
@@ -140,6 +162,14 @@ fn header(flow: &Flow, direction: Direction, sequence: u32, acknowledged: u32) -
     header
 }
 
-fn segment(batch: &mut Batch, flow: &Flow, direction: Direction, header: TcpHeader, data: &[u8]) {
-    batch.push(|frame| ip(flow, direction).tcp_header(header).write_to_vec(frame, data));
+/// A segment with that payload in a frame of that length.
+fn segment(
+    batch: &mut Batch,
+    flow: &Flow,
+    direction: Direction,
+    v6: bool,
+    header: TcpHeader,
+    (length, data): (usize, &[u8]),
+) {
+    batch.push(length, |frame| ip(flow, direction, v6).tcp_header(header).write_to_vec(frame, data));
 }

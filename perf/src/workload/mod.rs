@@ -76,16 +76,16 @@ pub(crate) struct Workload {
 
 impl Workload {
     pub(crate) fn new(arguments: &EngineArguments) -> Workload {
-        let plan = policy::plan(arguments.rules, arguments.seed);
+        let plan = policy::plan(arguments.rules, arguments.seed, arguments.v6);
         let flows = flows::draw(&plan, arguments.flows, arguments.seed);
-        let length = usize::from(arguments.size - 4);
+        let shape = Shape { length: usize::from(arguments.size - 4), v6: arguments.v6, imix: arguments.imix };
         let opening = match arguments.proto {
-            Protocol::Udp => frames::datagram_opening(&flows, length),
-            Protocol::Tcp => frames::handshakes(&flows),
+            Protocol::Udp => frames::datagram_opening(&flows, shape),
+            Protocol::Tcp => frames::handshakes(&flows, shape),
         };
-        let steady = frames::steady(&flows, arguments.proto, length, arguments.seed);
+        let steady = frames::steady(&flows, arguments.proto, shape, arguments.seed);
         Workload {
-            topology: topology(&flows, arguments.size),
+            topology: topology(&flows, arguments.size, arguments.v6),
             segments: plan.policy.segments().len() as u32,
             policy: Arc::new(plan.policy),
             flows,
@@ -95,13 +95,15 @@ impl Workload {
     }
 }
 
-fn topology(flows: &[Flow], size: u16) -> Topology {
+fn topology(flows: &[Flow], size: u16, v6: bool) -> Topology {
+    let address = |value| if v6 { IpAddr::V6(wide(value).into()) } else { address(value) };
+    let length = if v6 { Side::LENGTH + 96 } else { Side::LENGTH };
     let vlan = |side: Side| VlanConfig {
         key: side.key(),
         name: None,
         role: VlanRole::Routed {
             addresses: vec![
-                Prefix::new(address(side.gateway()), Side::LENGTH).expect("twelve bits are a prefix length"),
+                Prefix::new(address(side.gateway()), length).expect("no prefix is longer than its addresses"),
             ],
             hairpin: false,
         },
@@ -134,6 +136,21 @@ fn topology(flows: &[Flow], size: u16) -> Topology {
         idle: Idle::Poll,
         sanity: Sanity { pass_ip_options: false },
     }
+}
+
+/// What the frames of a workload are like.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// Bytes of a frame without its FCS, if it has room for its headers.
+    length: usize,
+    v6: bool,
+    /// Three lengths instead of one.
+    imix: bool,
+}
+
+/// The IPv6 address that stands for one of IPv4: the last 32 bits of a unique local network (RFC 4193).
+fn wide(value: u32) -> u128 {
+    (0xfd00_u128 << 112) | u128::from(value)
 }
 
 fn address(value: u32) -> IpAddr {

@@ -4,7 +4,7 @@
 //! Ports below 1024 are for denials, ports from [`LOWEST_SERVICE`] on for allowances: so whatever rule comes first,
 //! a flow to a port that some rule allows between its ends is allowed.
 
-use super::Side;
+use super::{Side, wide};
 use crate::random::Random;
 use classifier::addr::IpRange;
 use classifier::policy::{
@@ -22,7 +22,7 @@ const ZONE: usize = 16;
 const GUARD: TierId = TierId(0);
 const APPLICATION: TierId = TierId(1);
 
-/// A rule that lets flows in: between which prefixes, to which ports.
+/// A rule that lets flows in: between which prefixes, by their IPv4 addresses, to which ports.
 #[derive(Clone, Debug)]
 pub(super) struct Allowance {
     pub(super) clients: IpRange,
@@ -47,14 +47,14 @@ struct Members {
 }
 
 /// A policy of `rules` rules, at least one of which lets flows in.
-pub(super) fn plan(rules: u32, seed: u64) -> Plan {
+pub(super) fn plan(rules: u32, seed: u64, v6: bool) -> Plan {
     let mut random = Random::new(seed);
     let tiers = vec!["guard".to_owned(), "application".to_owned()];
     let mut builder = PolicyBuilder::new(tiers, DefaultAction::Deny, Mode::Enforce);
     // A segment has eight rules on average, its share of both ends; no more segments than a VLAN has room for.
     let segments = (rules / 8).clamp(2, 10_000);
-    let clients = side(&mut builder, Side::CLIENTS, "client", segments, &mut random);
-    let servers = side(&mut builder, Side::SERVERS, "server", segments, &mut random);
+    let clients = side(&mut builder, Side::CLIENTS, "client", segments, v6, &mut random);
+    let servers = side(&mut builder, Side::SERVERS, "server", segments, v6, &mut random);
 
     let mut allowances = Vec::new();
     for number in 0..rules {
@@ -103,7 +103,14 @@ fn pick(random: &mut Random, ids: &[SegmentId]) -> SegmentId {
 }
 
 /// The segments of one side: disjoint prefixes of 16 or 64 addresses, one to three each, and zones over them.
-fn side(builder: &mut PolicyBuilder, side: Side, name: &str, count: u32, random: &mut Random) -> Members {
+fn side(
+    builder: &mut PolicyBuilder,
+    side: Side,
+    name: &str,
+    count: u32,
+    v6: bool,
+    random: &mut Random,
+) -> Members {
     // The first 256 addresses are no segment's: the gateway is there.
     let mut cursor = side.network + 256;
     let mut members = Members { ids: Vec::new(), prefixes: Vec::new(), zones: Vec::new() };
@@ -117,7 +124,8 @@ fn side(builder: &mut PolicyBuilder, side: Side, name: &str, count: u32, random:
             })
             .collect();
         members.prefixes.push(ranges[0]);
-        let selector = Selector { addresses: ranges, ..Selector::default() };
+        let addresses = if v6 { ranges.into_iter().map(widened).collect() } else { ranges };
+        let selector = Selector { addresses, ..Selector::default() };
         let listed = vec![Member::Selector(selector)];
         members.ids.push(segment(builder, format!("{name}-{number}"), listed));
     }
@@ -126,6 +134,14 @@ fn side(builder: &mut PolicyBuilder, side: Side, name: &str, count: u32, random:
         members.zones.push(segment(builder, format!("{name}-zone-{number}"), listed));
     }
     members
+}
+
+/// The range of IPv6 addresses that stand for those of a range of IPv4.
+fn widened(range: IpRange) -> IpRange {
+    match range {
+        IpRange::V4(first, last) => IpRange::V6(wide(first), wide(last)),
+        IpRange::V6(..) => range,
+    }
 }
 
 fn segment(builder: &mut PolicyBuilder, name: String, members: Vec<Member>) -> SegmentId {

@@ -12,6 +12,9 @@ const SEED: u64 = 7;
 
 fn arguments(flows: u32, rules: u32, size: u16, proto: Protocol) -> EngineArguments {
     EngineArguments {
+        packets: None,
+        v6: false,
+        imix: false,
         flows,
         rules,
         size,
@@ -184,7 +187,7 @@ fn each_host_in_use_is_a_neighbour_on_its_vlan_and_hosts_are_few() {
 
 #[test]
 fn segments_stay_within_their_vlan_at_any_scale() {
-    let plan = policy::plan(200_000, SEED);
+    let plan = policy::plan(200_000, SEED, false);
     for segment in plan.policy.segments() {
         let network = if segment.name.starts_with("client") { Side::CLIENTS } else { Side::SERVERS }.network;
         for member in &segment.members {

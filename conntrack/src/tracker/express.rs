@@ -1,0 +1,193 @@
+//! The short way of a packet whose flow is known to let its kind pass: the packet is an ordinary one (UDP, or TCP with
+//! ACK and neither SYN, FIN nor RST), and one before it, in the same direction and under the same policy, went the
+//! whole way.
+//!
+//! ```text
+//!   prefetch -> candidate -> enter --None--> the whole way: Tracker::track
+//!                              |
+//!                              +--Entrance--> datagram | acknowledge
+//! ```
+//!
+//! What hangs on addresses, ports, VLANs and policy is not looked at again. What each packet must be held against is:
+//! the flow's deadline, the VLAN that it came in on, the epoch, and TCP's states and windows, by the same code as on
+//! the whole way.
+
+use super::Tracker;
+use crate::moment::Moment;
+use crate::packet::Relation;
+use crate::peers::Side;
+use crate::step::{self, Step};
+use crate::table::Table;
+use crate::terms::{Epoch, RuleKey};
+use crate::time::Tick;
+use crate::view::FlowId;
+use classifier::addr::VlanKey;
+use classifier::flow::{End, Key};
+use classifier::reason::DropReason;
+use classifier::wire::TcpSegment;
+
+/// A live flow that the short way is open to.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrance {
+    slot: u32,
+    side: Side,
+    /// The rule that let the flow in; `None`: the default did.
+    pub rule: Option<RuleKey>,
+}
+
+impl Entrance {
+    /// Which way the packet goes.
+    #[must_use]
+    #[inline]
+    pub fn relation(&self) -> Relation {
+        match self.side {
+            Side::Opener => Relation::Established,
+            Side::Responder => Relation::Reply,
+        }
+    }
+}
+
+mod sealed {
+    use crate::hash::Address;
+    use crate::step::Rules;
+    use crate::table::Table;
+    use crate::tracker::Tracker;
+
+    /// The two address families; [`super::Family`] is their name outside.
+    #[allow(private_bounds, private_interfaces, reason = "what is behind the seal is the crate's own")]
+    pub trait Sealed: Address {
+        fn table(tracker: &Tracker) -> &Table<Self>;
+        fn parts(tracker: &mut Tracker) -> (&mut Table<Self>, &Rules);
+    }
+
+    #[allow(private_interfaces, reason = "as above")]
+    impl Sealed for u32 {
+        #[inline]
+        fn table(tracker: &Tracker) -> &Table<u32> {
+            &tracker.v4
+        }
+
+        #[inline]
+        fn parts(tracker: &mut Tracker) -> (&mut Table<u32>, &Rules) {
+            (&mut tracker.v4, &tracker.rules)
+        }
+    }
+
+    #[allow(private_interfaces, reason = "as above")]
+    impl Sealed for u128 {
+        #[inline]
+        fn table(tracker: &Tracker) -> &Table<u128> {
+            &tracker.v6
+        }
+
+        #[inline]
+        fn parts(tracker: &mut Tracker) -> (&mut Table<u128>, &Rules) {
+            (&mut tracker.v6, &tracker.rules)
+        }
+    }
+}
+
+/// An address family that flows can be keyed by: `u32` for IPv4, `u128` for IPv6.
+pub trait Family: sealed::Sealed {}
+
+impl Family for u32 {}
+impl Family for u128 {}
+
+impl Tracker {
+    /// Notes the time before packets take the short way, and again after any took the whole way; what `enter` and the
+    /// rest are to be told.
+    #[inline]
+    pub fn settle(&mut self, now: Tick) -> Tick {
+        self.clock(now)
+    }
+
+    /// The hash of a key, as it is taken by the calls below.
+    #[inline]
+    #[must_use]
+    pub fn hash_of<A: Family>(&self, key: &Key<A>) -> u64 {
+        A::table(self).hash(key)
+    }
+
+    /// Asks the CPU for the memory in which a flow is looked up.
+    #[inline]
+    pub fn prefetch_index<A: Family>(&self, hash: u64) {
+        A::table(self).prefetch(hash);
+    }
+
+    /// The place where the flow of a hash seems to be, after [`Tracker::prefetch_index`]; the CPU is asked for what is
+    /// there. It stays good until a packet takes the whole way.
+    #[inline]
+    #[must_use]
+    pub fn candidate<A: Family>(&self, hash: u64) -> Option<u32> {
+        A::table(self).candidate(hash)
+    }
+
+    /// The live flow of a key with its place and hash, if packets that its end `sender` sends by `vlan` are known to pass under the policy of
+    /// `epoch`. Nothing moves.
+    #[inline]
+    #[must_use]
+    pub fn enter<A: Family>(
+        &self,
+        now: Tick,
+        (candidate, hash): (u32, u64),
+        (key, sender): (&Key<A>, End),
+        vlan: VlanKey,
+        epoch: Epoch,
+    ) -> Option<Entrance> {
+        let table: &Table<A> = A::table(self);
+        let mut slot = candidate;
+        if table.entry(slot).key != *key {
+            slot = table.find(hash, key)?;
+        }
+        let body = &table.entry(slot).body;
+        let side = body.side(sender);
+        let is_open = body.has_passed(side)
+            && body.epoch() == epoch
+            && !body.deadline.has_come(Moment::of(now))
+            && body.vlan(side) == Some(vlan);
+        is_open.then(|| Entrance { slot, side, rule: body.rule() })
+    }
+
+    /// Moves a flow by a UDP datagram: it goes on its way.
+    #[inline]
+    pub fn datagram<A: Family>(&mut self, now: Tick, entrance: Entrance) {
+        let (table, rules) = A::parts(self);
+        step::datagram(table, entrance.slot, rules, now, entrance.side);
+    }
+
+    /// Moves a flow by a TCP segment that has ACK and neither SYN, FIN nor RST.
+    ///
+    /// # Errors
+    /// Why it is dropped.
+    #[inline]
+    pub fn acknowledge<A: Family>(
+        &mut self,
+        now: Tick,
+        entrance: Entrance,
+        segment: &TcpSegment<'_>,
+    ) -> Result<(), DropReason> {
+        let (table, rules) = A::parts(self);
+        match step::acknowledge(table, entrance.slot, rules, now, entrance.side, segment) {
+            Step::Hold | Step::Update { .. } => Ok(()),
+            Step::Drop(reason) => {
+                self.statistics.invalid += u64::from(reason == DropReason::CtInvalid);
+                Err(reason)
+            }
+            Step::DropAndShorten(_) | Step::Limited | Step::End | Step::Replace(_) => {
+                unreachable!("an ACK drops, holds or updates")
+            }
+        }
+    }
+
+    /// Says that the packet of which [`Tracker::track`] has just said `relation` went the whole way: the next ones of
+    /// its kind may go the short one. The flow is of TCP or UDP, the VLANs of both its sides are known, and its
+    /// verdict is of the policy in force.
+    #[inline]
+    pub fn let_pass(&mut self, flow: FlowId, relation: Relation) {
+        let side = match relation {
+            Relation::Established => Side::Opener,
+            Relation::Reply => Side::Responder,
+        };
+        self.body_mut(flow).set_passed(side);
+    }
+}
