@@ -259,3 +259,70 @@ fn a_change_is_seen_made_confirmed_and_taken_back() {
     assert!(program.wait().0.success());
     let _ = std::fs::remove_file(&other);
 }
+
+#[test]
+fn what_is_done_beside_the_files_holds_ends_and_is_kept() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("acts").unwrap();
+    let (web, app) = hosts(&mut bed);
+    let (socket, state) = (socket(&bed), Folder::new(&bed));
+    let file = GatewayFile::new(&bed, &text(r#""tcp/9001""#, "adaptive"));
+    let arguments = ["--socket", socket.to_str().unwrap(), "--state", state.0.to_str().unwrap()];
+    let mut program = Program::start(&bed, &file, &arguments);
+    let _echo = app.tcp_echo(at(9001)).unwrap();
+    let can = || web.tcp_connect(at(9001), BRIEFLY).unwrap() == TcpOutcome::Connected;
+    let say = |arguments: &[&str]| {
+        let (code, text) = bulkhead(&socket, arguments);
+        assert_eq!(code, 0, "{arguments:?}: {text}");
+        text
+    };
+    assert!(can());
+    assert_eq!(say(&["segment", "of", "10.0.10.10"]), "web\n");
+
+    // Quarantine ends the flows that there are, holds over a restart, and ends by itself.
+    assert!(say(&["flow", "count", "--with", "10.0.10.10"]).trim() != "0");
+    let text_of = say(&["quarantine", "10.0.10.10"]);
+    assert!(text_of.contains("flows ended: ") && !text_of.contains("ended: 0"), "{text_of}");
+    assert_eq!(say(&["flow", "count", "--with", "10.0.10.10"]).trim(), "0");
+    assert!(!can());
+    program.signal(libc::SIGTERM);
+    program.wait();
+    program = Program::start(&bed, &file, &arguments);
+    assert!(!can());
+    assert_eq!(
+        item(&json(&socket, &["show", "rules"]), "id", "quarantine-from:10.0.10.10")["tier"],
+        "default"
+    );
+    say(&["quarantine", "10.0.10.10", "--for", "1s"]);
+    program.wait_for("the time is over", 1);
+    assert!(can());
+    assert_eq!(bulkhead(&socket, &["release", "10.0.10.10"]).0, 1);
+
+    // A member taken out, and put back by its release; the files are as they were.
+    say(&["segment", "remove", "web", "10.0.10.0/28"]);
+    assert!(!can());
+    assert_eq!(bulkhead(&socket, &["segment", "of", "10.0.10.10"]).0, 1);
+    say(&["segment", "release", "web", "10.0.10.0/28"]);
+    assert!(can());
+    assert_eq!(bulkhead(&socket, &["segment", "add", "nobody", "10.0.10.10"]).0, 4);
+
+    // A segment in monitor mode lets through what the default denies.
+    assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
+    say(&["mode", "app", "monitor", "--for", "1h"]);
+    assert_eq!(web.tcp_connect(at(22), SOON).unwrap(), TcpOutcome::Refused);
+    let acts = json(&socket, &["segment", "list"]);
+    assert_eq!(item(&acts, "what", "app is in monitor mode")["user"], "root");
+    say(&["mode", "app", "file"]);
+    assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
+
+    // Flows can be ended, but not all of them by a slip.
+    assert!(can());
+    assert_eq!(bulkhead(&socket, &["flow", "kill"]).0, 2);
+    assert!(say(&["flow", "kill", "--rule", "served"]).starts_with("flows ended: "));
+    assert_eq!(say(&["flow", "count", "--rule", "served"]).trim(), "0");
+    assert_eq!(bulkhead(&socket, &["history", "--verify"]).0, 0);
+    program.signal(libc::SIGTERM);
+    assert!(program.wait().0.success());
+}

@@ -201,8 +201,10 @@ impl Keeper {
         });
         self.history.add(now(), action.note(Some(number), Some(hash)))?;
         let history = self.history.head().to_owned();
-        let current =
-            Current { version: Some(number), pending, file: file.or_else(|| old.file.clone()), history };
+        // A start puts the same version into force again, and what never was confirmed is nothing to go back to.
+        let previous = if back_to == Some(number) { old.previous } else { back_to };
+        let file = file.or_else(|| old.file.clone());
+        let current = Current { version: Some(number), previous, pending, file, history };
         self.versions.set_current(&current)?;
         self.due = confirm.map(|after| Instant::now() + after);
         self.current = current;
@@ -253,11 +255,7 @@ impl Keeper {
     /// There is none, or it is damaged.
     pub fn earlier(&self, number: Option<u64>) -> Result<Version, KeeperError> {
         let pending = self.current.pending.as_ref().and_then(|pending| pending.back_to);
-        let before = || {
-            let current = self.current.version?;
-            self.versions.numbers().iter().rev().copied().find(|number| *number < current)
-        };
-        let wanted = number.or(pending).or_else(before).ok_or(KeeperError::NoVersion(number))?;
+        let wanted = number.or(pending).or(self.current.previous).ok_or(KeeperError::NoVersion(number))?;
         if !self.versions.numbers().contains(&wanted) {
             return Err(KeeperError::NoVersion(Some(wanted)));
         }
@@ -374,7 +372,7 @@ mod tests {
         assert_eq!(text(folder.open().start_with(Some("other"))), "the file");
         assert_eq!(text(folder.open().start_with(None)), "three");
         assert!(matches!(keeper.confirm(&by_root("confirm")), Err(KeeperError::NothingPending)));
-        assert_eq!(keeper.earlier(None).unwrap().number, 2);
+        assert_eq!(keeper.earlier(None).unwrap().number, 1, "the second was never confirmed");
         assert!(matches!(keeper.earlier(Some(9)), Err(KeeperError::NoVersion(Some(9)))));
         assert_eq!(keeper.verify().unwrap(), Ok(4));
         let actions: Vec<String> =

@@ -4,6 +4,7 @@
 //!  state folder
 //!   versions/000007.json   every configuration that was in force, whole
 //!   current.json           which one is, and whether that is confirmed
+//!   overlay.json           what was done beside the files: members, quarantine, modes
 //!   history.jsonl          who changed what and when: a chain of hashes that only grows
 //! ```
 //!
@@ -13,9 +14,11 @@
 mod diff;
 mod history;
 mod keeper;
+mod overlay;
 mod versions;
 
 pub use diff::{Difference, TextDiff, compare, compare_text};
 pub use history::{Entry, History, Note, VerifyError, verify};
 pub use keeper::{Action, Keeper, KeeperError, Started};
+pub use overlay::{Act, Deed, Overlay, quarantine_ids, range};
 pub use versions::{Current, Pending, Version, Versions};

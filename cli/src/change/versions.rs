@@ -42,6 +42,9 @@ pub struct Pending {
 pub struct Current {
     /// Its number.
     pub version: Option<u64>,
+    /// The one that was in force for good before it.
+    #[serde(default)]
+    pub previous: Option<u64>,
     /// Whether it has to be confirmed yet.
     pub pending: Option<Pending>,
     /// The hash of the gateway file and its includes as they were then: where they are others at the next start,

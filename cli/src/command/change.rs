@@ -50,7 +50,8 @@ pub(super) struct Confirm {
 #[derive(clap::Args, Debug)]
 pub(super) struct Rollback {
     /// Its number, as `bulkhead history` tells it; left out: the version before this one.
-    version: Option<u64>,
+    // Not called `version`, which is what every command has for `--version`.
+    number: Option<u64>,
     /// What the history is to say of it.
     #[arg(short, long)]
     message: Option<String>,
@@ -137,7 +138,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Asks, and hands the answer on.
-fn ask(at: &At, request: Request, rows: Option<&mut Rows>, say: impl FnOnce(&Value) -> Outcome) -> Outcome {
+pub(super) fn ask(
+    at: &At,
+    request: Request,
+    rows: Option<&mut Rows>,
+    say: impl FnOnce(&Value) -> Outcome,
+) -> Outcome {
     let mut unexpected = Rows::new(Form::Json, None);
     let rows = rows.unwrap_or(&mut unexpected);
     let answer =
@@ -193,7 +199,7 @@ impl Confirm {
 
 impl Rollback {
     pub(super) fn run(self) -> Outcome {
-        let request = Request::Rollback { version: self.version, message: self.message };
+        let request = Request::Rollback { version: self.number, message: self.message };
         ask(&self.at, request, None, |answer| {
             answer!("version {} is in force", answer["version"]);
             Outcome::Success

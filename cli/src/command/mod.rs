@@ -1,5 +1,6 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
+mod act;
 mod change;
 mod check;
 mod completions;
@@ -44,16 +45,26 @@ enum Command {
     Demo(demo::DemoCommand),
     /// Tell what a file or an earlier version would change of what is in force.
     Diff(change::Diff),
+    /// List, count or end live flows.
+    Flow(act::Flow),
     /// Tell who changed what, and when.
     History(change::History),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
+    /// Set the mode of a segment.
+    Mode(act::Mode),
+    /// Let nothing go to or come from these addresses, and end their flows at once.
+    Quarantine(act::Quarantine),
+    /// End a quarantine.
+    Release(act::Release),
     /// Put an earlier version into force again.
     Rollback(change::Rollback),
     /// Run the gateway.
     Run(run::Run),
     /// Print the JSON Schema of the gateway file, for editors.
     Schema(schema::Schema),
+    /// Put addresses into a segment or take them out, and tell the segments of an address.
+    Segment(act::Segment),
     /// Show what a running gateway knows and counts.
     Show(show::Show),
     /// Say what the policy makes of one new flow, and why.
@@ -72,7 +83,12 @@ impl CommandLine {
             Command::Man(man) => man.run(CommandLine::command()),
             Command::Demo(demo) => demo.run(),
             Command::Diff(diff) => diff.run(),
+            Command::Flow(flow) => flow.run(),
             Command::History(history) => history.run(),
+            Command::Mode(mode) => mode.run(),
+            Command::Quarantine(quarantine) => quarantine.run(),
+            Command::Release(release) => release.run(),
+            Command::Segment(segment) => segment.run(),
             Command::Replay(replay) => replay.run(),
             Command::Rollback(rollback) => rollback.run(),
             Command::Run(run) => run.run(),

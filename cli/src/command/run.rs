@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::replay::{summary_json, summary_text};
-use crate::change::{Action, Keeper, KeeperError, Started};
+use crate::change::{Action, Keeper, KeeperError, Overlay, Started};
 use crate::config::{self, Bundle, Configuration};
 use crate::control::{Desk, Order, Server};
 use crate::replay::Names;
@@ -58,7 +58,9 @@ const ORDERS: usize = 64;
 impl Run {
     pub(super) fn run(self) -> Outcome {
         let Some((keeper, beginning)) = self.beginning() else { return Outcome::Failure };
-        let configuration = beginning.configuration.clone();
+        let overlay = self.overlay();
+        let base = beginning.configuration.clone();
+        let configuration = overlay.over(&base);
         let mut events = match self.open_events() {
             Ok(events) => events,
             Err(message) => {
@@ -97,7 +99,8 @@ impl Run {
             keeper = None;
         }
         let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
-        let mut host = Host::new(gateway, options, keeper, &mut |word| tell!("bulkhead: {word}"));
+        let mut host =
+            Host::new(gateway, options, keeper, (base, overlay), &mut |word| tell!("bulkhead: {word}"));
         let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
         let server = if self.no_socket {
             None
@@ -137,6 +140,7 @@ impl Run {
             if let Some(what) = host.revert_if_due() {
                 tell!("bulkhead: {what}");
             }
+            host.expire_acts().iter().for_each(|what| tell!("bulkhead: {what}"));
             host.look_at_links().iter().for_each(|change| tell!("bulkhead: {change}"));
             wait(&mut host, &orders);
             events.drain(host.gateway(), &mut lost);
@@ -185,6 +189,15 @@ impl Run {
     /// The state folder.
     fn folder(&self) -> Option<&Path> {
         (!self.no_state).then_some(self.state.as_path())
+    }
+
+    /// What was done beside the files, and is not over.
+    fn overlay(&self) -> Overlay {
+        let loaded = self.folder().map_or_else(|| Ok(Overlay::default()), Overlay::load);
+        loaded.unwrap_or_else(|error| {
+            tell!("bulkhead: what was done beside the files is lost: {error}");
+            Overlay::default()
+        })
     }
 
     /// What to start with: the gateway file, or what was in force when the gateway stopped.

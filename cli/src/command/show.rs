@@ -109,7 +109,7 @@ const RULES: &[Column] = &[
     wide("MODE", "mode"),
     wide("EXPIRED", "expired"),
 ];
-const FLOWS: &[Column] = &[
+pub(super) const FLOWS: &[Column] = &[
     narrow("PROTO", "protocol"),
     narrow("SOURCE", "source"),
     narrow("PORT", "source_port"),

@@ -1,5 +1,6 @@
 //! The lines that travel on the control socket.
 
+use crate::change::Deed;
 use crate::config::Bundle;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,6 +79,37 @@ pub enum Request {
         /// The version; left out, as the files: the one before.
         #[serde(default)]
         version: Option<u64>,
+    },
+    /// Does something beside the files.
+    Act {
+        /// What.
+        deed: Deed,
+        /// For how many seconds; left out: for good.
+        #[serde(default)]
+        for_s: Option<f64>,
+    },
+    /// Ends what was done about the same.
+    Undo {
+        /// What: that it is about the same counts.
+        deed: Deed,
+    },
+    /// What is in force beside the files.
+    Acts,
+    /// The segments of an address.
+    SegmentsOf {
+        /// `ADDRESS` or `ADDRESS@VLAN`.
+        address: String,
+    },
+    /// How many flows there are.
+    CountFlows {
+        /// Which.
+        #[serde(default)]
+        filter: FlowFilter,
+    },
+    /// Ends flows.
+    KillFlows {
+        /// Which.
+        filter: FlowFilter,
     },
     /// Who changed what, and when.
     History {

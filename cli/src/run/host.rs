@@ -6,11 +6,12 @@
 use super::gateway::Gateway;
 use super::hits::{self, DEFAULT, HitTable, KeptHits};
 use super::links::Links;
-use crate::change::{Action, Current, Entry, Keeper, Version};
+use crate::change::{Act, Action, Current, Deed, Entry, Keeper, Overlay, Version};
 use crate::config::{self, Bundle, Checked, Configuration};
 use crate::control::desk::Shared;
 use arc_swap::ArcSwap;
 use classifier::policy::RuleId;
+use classifier::tables::Tables;
 use conntrack::time::Tick;
 use dataplane::ErrandError;
 use dataplane::generation::LiveFlows;
@@ -50,6 +51,9 @@ pub struct Host {
     shared: Arc<Shared>,
     kept: Arc<HitTable>,
     keeper: Option<Keeper>,
+    /// What the files say, without the overlay.
+    base: Arc<Configuration>,
+    overlay: Overlay,
 }
 
 const NO_STATE: &str = "nothing is kept: the gateway runs with `--no-state`";
@@ -64,11 +68,14 @@ impl Host {
         gateway: Gateway,
         options: HostOptions,
         keeper: Option<Keeper>,
+        (base, overlay): (Configuration, Overlay),
         report: &mut dyn FnMut(String),
     ) -> Host {
+        let base = Arc::new(base);
         let shared = Arc::new(Shared {
             control: Arc::clone(gateway.shared_control()),
             configuration: ArcSwap::from_pointee(gateway.configuration().clone()),
+            base: ArcSwap::new(Arc::clone(&base)),
             clock: gateway.clock(),
             started: jiff::Timestamp::now(),
         });
@@ -77,7 +84,16 @@ impl Host {
             report(format!("rule hits of earlier runs are lost: {error}"));
             HitTable::new()
         });
-        Host { links: Links::new(&gateway), gateway, options, shared, kept: Arc::new(kept), keeper }
+        Host {
+            links: Links::new(&gateway),
+            gateway,
+            options,
+            shared,
+            kept: Arc::new(kept),
+            keeper,
+            base,
+            overlay,
+        }
     }
 
     /// Puts a configuration into force, and keeps it as a new version, or under the number that it has. Where something
@@ -105,10 +121,11 @@ impl Host {
             None => None,
         };
         let started = Instant::now();
-        match self.gateway.reload(checked, flows) {
+        let base = checked.configuration.clone();
+        match self.put_into_force(checked, flows) {
             Ok(()) => {
-                self.shared.configuration.store(Arc::new(self.gateway.configuration().clone()));
-                self.shared.control.wait_until_installed(INSTALLED_WITHIN);
+                self.base = Arc::new(base);
+                self.shared.base.store(Arc::clone(&self.base));
                 let current = self.keeper.as_ref().map(Keeper::current);
                 Ok(Applied {
                     version: current.and_then(|current| current.version),
@@ -119,10 +136,130 @@ impl Host {
             }
             Err(error) => {
                 if let (Some(keeper), Some(old)) = (&mut self.keeper, old) {
-                    keeper.abandon(old, &error.to_string());
+                    keeper.abandon(old, &error);
                 }
-                Err(error.to_string())
+                Err(error)
             }
+        }
+    }
+
+    /// Puts a configuration with the overlay over it into force on all workers.
+    fn put_into_force(&mut self, checked: Checked, flows: LiveFlows) -> Result<(), String> {
+        let checked =
+            if self.overlay.is_empty() { checked } else { self.under_overlay(&checked.configuration)? };
+        self.gateway.reload(checked, flows).map_err(|error| error.to_string())?;
+        self.shared.configuration.store(Arc::new(self.gateway.configuration().clone()));
+        self.shared.control.wait_until_installed(INSTALLED_WITHIN);
+        Ok(())
+    }
+
+    /// A configuration with the overlay, compiled. Its tests are not run: they speak of the files.
+    fn under_overlay(&self, base: &Configuration) -> Result<Checked, String> {
+        let configuration = self.overlay.over(base);
+        let tables = Tables::compile(Arc::clone(&configuration.policy), config::now());
+        Ok(Checked { tables: tables.map_err(|error| error.to_string())?, configuration })
+    }
+
+    /// Does something beside the files, for a time or for good, and notes it in the history. Where it can't be put into
+    /// force, nothing has changed.
+    ///
+    /// # Errors
+    /// There is no such segment, or the policy does not compile with it.
+    pub fn act(&mut self, deed: Deed, user: &str, lasts: Option<Duration>) -> Result<Act, String> {
+        if let Deed::Member { segment, .. } | Deed::Mode { segment, .. } = &deed
+            && !self.base.policy.segments().iter().any(|known| known.name == *segment)
+        {
+            return Err(format!("there is no segment `{segment}`; `bulkhead show segments` lists them"));
+        }
+        let before = self.overlay.clone();
+        let act = self.overlay.set(deed, user, lasts);
+        self.renew(before)?;
+        let action =
+            Action { name: act.deed.name(), user: user.to_owned(), message: Some(act.deed.to_string()) };
+        self.note(&action, serde_json::json!({ "until": act.until }))?;
+        Ok(act)
+    }
+
+    /// Ends what was done about the same as `deed`; whether anything was.
+    ///
+    /// # Errors
+    /// The policy does not compile without it.
+    pub fn undo(&mut self, deed: &Deed, user: &str) -> Result<bool, String> {
+        let before = self.overlay.clone();
+        if !self.overlay.clear(deed) {
+            return Ok(false);
+        }
+        self.renew(before)?;
+        let message = Some(format!("no more: {deed}"));
+        self.note(&Action { name: "release", user: user.to_owned(), message }, serde_json::Value::Null)?;
+        Ok(true)
+    }
+
+    /// Ends what was done for a time that is over; a sentence for each. To be called now and then.
+    pub fn expire_acts(&mut self) -> Vec<String> {
+        let before = self.overlay.clone();
+        let over = self.overlay.expire();
+        if over.is_empty() {
+            return Vec::new();
+        }
+        let ended = self.renew(before);
+        let mut said = Vec::new();
+        for act in over {
+            said.push(match &ended {
+                Ok(()) => format!("the time is over: no more {}", act.deed),
+                Err(error) => format!("error: the time is over, but {} still: {error}", act.deed),
+            });
+            let message = format!("the time is over: {}", act.deed);
+            if ended.is_ok()
+                && let Err(error) = self.note(&Action::of_gateway("expire", message), serde_json::Value::Null)
+            {
+                said.push(format!("error: the history can't be written: {error}"));
+            }
+        }
+        said
+    }
+
+    /// Keeps the overlay and puts it into force, or goes back to the one before.
+    fn renew(&mut self, before: Overlay) -> Result<(), String> {
+        let base = Arc::clone(&self.base);
+        let kept = match &self.options.state {
+            Some(folder) => {
+                self.overlay.save(folder).map_err(|error| format!("{}: {error}", folder.display()))
+            }
+            None => Ok(()),
+        };
+        let done = kept.and_then(|()| {
+            let checked = self.under_overlay(&base)?;
+            self.put_into_force(checked, LiveFlows::Recheck)
+        });
+        if done.is_err() {
+            self.overlay = before;
+            if let Some(folder) = &self.options.state {
+                let _ = self.overlay.save(folder);
+            }
+        }
+        done
+    }
+
+    /// What was done beside the files, oldest first.
+    #[must_use]
+    pub fn acts(&self) -> Vec<Act> {
+        self.overlay.acts().cloned().collect()
+    }
+
+    /// Notes in the history that flows were ended.
+    ///
+    /// # Errors
+    /// The history can't be written.
+    pub fn note_kill(&mut self, user: &str, filter: &serde_json::Value, ended: u64) -> Result<(), String> {
+        let action = Action { name: "flow-kill", user: user.to_owned(), message: None };
+        self.note(&action, serde_json::json!({ "filter": filter, "ended": ended }))
+    }
+
+    fn note(&mut self, action: &Action, details: serde_json::Value) -> Result<(), String> {
+        match &mut self.keeper {
+            Some(keeper) => keeper.note(action, details).map_err(|error| error.to_string()),
+            None => Ok(()),
         }
     }
 

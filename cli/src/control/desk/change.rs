@@ -104,7 +104,7 @@ fn look_ahead(
     out: &mut dyn Outbox,
 ) -> Result<Value, Failure> {
     let shared = &desk.shared;
-    let old = shared.configuration.load_full();
+    let old = shared.base.load_full();
     let differences = compare(&old, &checked.configuration);
     for difference in &differences {
         out.item(json!(difference))?;

@@ -1,5 +1,6 @@
 //! What requests come to: each is answered on its client's own thread.
 
+mod act;
 mod change;
 mod counters;
 mod flows;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub control: Arc<Control>,
     /// The configuration in force.
     pub configuration: ArcSwap<Configuration>,
+    /// The same without what was done beside the files.
+    pub base: ArcSwap<Configuration>,
     /// The workers' time.
     pub clock: Clock,
     /// When the gateway started.
@@ -119,6 +122,12 @@ impl Desk {
             Request::Confirm { message } => change::confirm(self, user, message),
             Request::Rollback { version, message } => change::rollback(self, user, version, message),
             Request::Diff { bundle, version } => change::diff(self, bundle, version, out),
+            Request::Act { deed, for_s } => act::act(self, user, deed, for_s),
+            Request::Undo { deed } => act::undo(self, user, deed),
+            Request::Acts => act::list(self, out),
+            Request::SegmentsOf { address } => act::segments_of(self, &address),
+            Request::CountFlows { filter } => act::count_flows(self, &filter),
+            Request::KillFlows { filter } => act::kill_flows(self, user, filter),
             Request::History { verify } => change::history(self, verify, out),
         }
     }
