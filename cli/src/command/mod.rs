@@ -4,7 +4,9 @@ mod change;
 mod check;
 mod completions;
 mod demo;
+mod exports;
 mod man;
+mod observe;
 mod replay;
 mod run;
 mod schema;
@@ -46,6 +48,8 @@ enum Command {
     Diff(change::Diff),
     /// Tell who changed what, and when.
     History(change::History),
+    /// Watch flows that begin and frames that are dropped on a running gateway.
+    Observe(observe::Observe),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
     /// Put an earlier version into force again.
@@ -73,6 +77,7 @@ impl CommandLine {
             Command::Demo(demo) => demo.run(),
             Command::Diff(diff) => diff.run(),
             Command::History(history) => history.run(),
+            Command::Observe(observe) => observe.run(),
             Command::Replay(replay) => replay.run(),
             Command::Rollback(rollback) => rollback.run(),
             Command::Run(run) => run.run(),
