@@ -1,7 +1,11 @@
 //! Where `bulkhead run` tells others of events and counters.
 
-use crate::export::{EventFile, Exporter, Exporting, FileOptions};
-use crate::run::hub::{Feed, HubOptions, Told, What};
+use crate::control::Desk;
+use crate::export::{
+    Collect, EventFile, Exporter, Exporting, FileOptions, Responder, Syslog, SyslogTarget, listen_address,
+};
+use crate::run::hub::{Feed, Told, What};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +32,12 @@ pub(super) struct Exports {
     /// Tell of so many drops a second for each reason, and of more only as a number; 0: of all.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     event_rate: u64,
+    /// Send events as syslog messages (RFC 5424): `unix:/dev/log` or `udp:ADDRESS:PORT`.
+    #[arg(long, value_name = "WHERE")]
+    syslog: Option<SyslogTarget>,
+    /// Serve counters to Prometheus at `http://ADDRESS/metrics`; a port alone is one of 127.0.0.1.
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    metrics: Option<SocketAddr>,
 }
 
 /// How long exporters may take at the end to hand on what they have.
@@ -40,9 +50,23 @@ pub(super) struct Exporters {
 }
 
 impl Exports {
-    /// What the hub is to keep and tell.
-    pub(super) fn hub(&self) -> HubOptions {
-        HubOptions { history: self.event_history, rate: self.event_rate }
+    /// A feed that keeps as much as is asked for.
+    pub(super) fn feed(&self) -> Feed {
+        Feed::new(self.event_history)
+    }
+
+    /// Drops of each reason that are told in a second; 0: all.
+    pub(super) fn rate(&self) -> u64 {
+        self.event_rate
+    }
+
+    /// Serves counters, where that is asked for.
+    pub(super) fn metrics(&self, desk: &Arc<Desk>) -> Result<Option<Responder>, String> {
+        let Some(address) = self.metrics else { return Ok(None) };
+        let desk = Arc::clone(desk);
+        let collect: Collect = Box::new(move || desk.metrics().map_err(|failure| failure.to_string()));
+        let responder = Responder::start(address, collect);
+        responder.map(Some).map_err(|error| format!("the address {address}: {error}"))
     }
 
     /// Opens what is written to, before anything is changed.
@@ -53,13 +77,14 @@ impl Exports {
             EventFile::open(path, options, Arc::clone(&reopen))
                 .map_err(|error| format!("{}: {error}", path.display()))
         });
-        Ok(Opened { file: file.transpose()?, reopen })
+        Ok(Opened { file: file.transpose()?, syslog: self.syslog.clone(), reopen })
     }
 }
 
 /// What is written to, opened.
 pub(super) struct Opened {
     file: Option<EventFile>,
+    syslog: Option<SyslogTarget>,
     reopen: Arc<AtomicBool>,
 }
 
@@ -71,6 +96,9 @@ impl Opened {
             Some(file) => Exporting::start("file", feed, file)?,
             None => Exporting::start("log", feed, Log)?,
         });
+        if let Some(target) = self.syslog {
+            at_work.push(Exporting::start("syslog", feed, Syslog::new(target, &host_name()))?);
+        }
         Ok(Exporters { at_work, reopen: self.reopen })
     }
 }
@@ -90,6 +118,11 @@ impl Exporters {
             tell!("bulkhead: the last events could not be handed on in {} seconds", AT_THE_END.as_secs());
         }
     }
+}
+
+/// The name of this machine.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Rules with `log = true`, on the standard error.

@@ -97,8 +97,13 @@ impl Run {
         let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
         let mut host = Host::new(gateway, options, keeper, &mut |word| tell!("bulkhead: {word}"));
         let sources = vec![host.gateway().events().clone()];
-        let hub = Hub::start(sources, Arc::clone(host.shared()), self.exports.hub());
-        let exports = hub.and_then(|hub| Ok((opened.start(hub.feed())?, hub)));
+        let feed = self.exports.feed();
+        let exports = opened.start(&feed).and_then(|exporters| {
+            // Before anything that came after it.
+            restored.into_iter().for_each(|restored| feed.note(restored));
+            let hub = Hub::start(sources, Arc::clone(host.shared()), feed.clone(), self.exports.rate())?;
+            Ok((exporters, hub))
+        });
         let (exporters, hub) = match exports {
             Ok(exports) => exports,
             Err(error) => {
@@ -106,14 +111,18 @@ impl Run {
                 return Outcome::Failure;
             }
         };
-        if let Some(restored) = restored {
-            hub.feed().note(restored);
-        }
         let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
+        let desk = Arc::new(Desk::new(Arc::clone(host.shared()), orders_in, feed));
+        let metrics = match self.exports.metrics(&desk) {
+            Ok(metrics) => metrics,
+            Err(error) => {
+                tell!("error: {error}; say `--metrics` with another");
+                return Outcome::Failure;
+            }
+        };
         let server = if self.no_socket {
             None
         } else {
-            let desk = Arc::new(Desk::new(Arc::clone(host.shared()), orders_in, hub.feed().clone()));
             match Server::start(&self.socket, desk) {
                 Ok(server) => Some(server),
                 Err(error) => {
@@ -154,7 +163,7 @@ impl Run {
             wait(&mut host, &orders);
         };
         // Nobody is served while everything is taken down.
-        drop(server);
+        drop((server, metrics));
         if let Err(error) = host.keep_hits() {
             tell!("bulkhead: rule hits are not kept: {error}");
         }

@@ -4,9 +4,15 @@
 //! collector stalls, that thread does, its queue fills, and what finds no room there is counted and told of in the
 //! same stream once there is room again. Nobody else waits.
 
+mod exposition;
 mod file;
+mod http;
+mod syslog;
 
+pub use exposition::{Exposition, Kind};
 pub use file::{EventFile, FileOptions};
+pub use http::{Collect, Responder, listen_address};
+pub use syslog::{Syslog, SyslogTarget};
 
 use crate::run::hub::{Feed, Told};
 use crossbeam_channel::RecvTimeoutError;

@@ -4,6 +4,7 @@ mod change;
 mod counters;
 mod flows;
 mod listing;
+mod metrics;
 mod observe;
 mod status;
 

@@ -37,15 +37,6 @@ const BUSY: Duration = Duration::from_millis(2);
 /// The same while none come: 8,192 events, which is what a ring holds, are 800,000 a second then.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// How much is kept, and how much is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HubOptions {
-    /// The last events that are kept for who asks later.
-    pub history: usize,
-    /// Drops of each reason that are told in a second; 0: all.
-    pub rate: u64,
-}
-
 /// The thread. Dropping it tells what is left in the rings, and ends it.
 #[derive(Debug)]
 pub struct Hub {
@@ -213,20 +204,19 @@ impl Feed {
 }
 
 impl Hub {
-    /// Starts to tell what comes through the rings.
+    /// Starts to tell `feed` what comes through the rings, at most `rate` drops a second of each reason (0: all).
     ///
     /// # Errors
     /// The system has no thread left.
     pub fn start(
         sources: Vec<EventSource>,
         shared: Arc<Shared>,
-        options: HubOptions,
+        feed: Feed,
+        rate: u64,
     ) -> std::io::Result<Hub> {
-        let feed = Feed::new(options.history);
         let is_over = Arc::new(AtomicBool::new(false));
         let told = vec![0; sources.len()];
-        let teller =
-            Teller { sources, lost: told, shared, feed: feed.clone(), rates: Rates::new(options.rate) };
+        let teller = Teller { sources, lost: told, shared, feed: feed.clone(), rates: Rates::new(rate) };
         let over = Arc::clone(&is_over);
         let thread =
             std::thread::Builder::new().name("events".to_owned()).spawn(move || teller.run(&over))?;
