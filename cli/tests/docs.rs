@@ -93,3 +93,32 @@ fn every_key_of_a_verdict_line_and_of_why_is_documented() {
         }
     }
 }
+
+#[test]
+fn every_request_and_reply_of_the_protocols_page_is_one() {
+    use cli::control::{Envelope, Hello, Reply};
+    let text = page("docs/CONTROL.md");
+    let mut requests = 0;
+    for block in text.split("```json\n").skip(1) {
+        for line in block.split("```").next().unwrap().lines() {
+            if line.contains("\"request\"") {
+                serde_json::from_str::<Envelope>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                requests += 1;
+            } else if line.contains("\"bulkhead\"") {
+                serde_json::from_str::<Hello>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            } else {
+                serde_json::from_str::<Reply>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            }
+        }
+    }
+    assert!(requests >= 5);
+    let schema = page("cli/src/control/protocol.rs");
+    let commands = schema.split("pub enum Request {").nth(1).unwrap().split("\n}").next().unwrap();
+    let commands = commands.lines().filter(|line| line.starts_with("    ") && line.ends_with(" {"));
+    for command in commands.filter_map(|line| line.trim().strip_suffix(" {")) {
+        assert!(
+            text.contains(&format!("\n| `{}` |", command.to_lowercase())),
+            "{command} is not on the page"
+        );
+    }
+}
