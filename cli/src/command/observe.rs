@@ -57,7 +57,7 @@ impl Observe {
             since: self.since.map(|since| since.to_string()),
             last: self.last,
         };
-        let mut items = Vec::new();
+        let (mut items, mut has_heading) = (Vec::new(), false);
         let mut take = |item: Result<Value, u64>| {
             let item = item.unwrap_or_else(|lost| json!({ "lost": lost }));
             let written = match self.output {
@@ -66,6 +66,10 @@ impl Observe {
                     Written::Yes
                 }
                 Form::Jsonl => crate::stream::answer_line(&item.to_string()),
+                Form::Table if !has_heading => {
+                    has_heading = true;
+                    crate::stream::answer_line(&format!("{HEADING}\n{}", line(&item)))
+                }
                 Form::Table => crate::stream::answer_line(&line(&item)),
             };
             match written {
@@ -73,9 +77,6 @@ impl Observe {
                 Written::NobodyReads => ControlFlow::Break(()),
             }
         };
-        if self.output == Form::Table {
-            let _ = crate::stream::answer_line(HEADING);
-        }
         let answer =
             Client::connect(&self.at.socket).and_then(|mut client| client.ask_while(request, &mut take));
         match answer {

@@ -206,14 +206,14 @@ impl Exporter for EventFile {
 
     fn settle(&mut self) {
         self.write();
-        if self.reopen.swap(false, Ordering::AcqRel) {
-            if let Err(error) = self.open_again() {
-                let path = self.path.as_deref().unwrap_or(Path::new("-"));
-                tell!(
-                    "bulkhead: {} can't be opened again, and the old file is written on: {error}",
-                    path.display()
-                );
-            }
+        if self.reopen.swap(false, Ordering::AcqRel)
+            && let Err(error) = self.open_again()
+        {
+            let path = self.path.as_deref().unwrap_or(Path::new("-"));
+            tell!(
+                "bulkhead: {} can't be opened again, and the old file is written on: {error}",
+                path.display()
+            );
         }
     }
 }
@@ -304,7 +304,7 @@ mod tests {
             let count = |of: &'static str| after.iter().filter_map(move |line| line[of].as_u64());
             let lost: u64 = count("lost").sum();
             assert_eq!(count("number").count() as u64 + lost, 6, "room {room}: {after:?}");
-            assert_eq!(count("number").last(), Some(5));
+            assert_eq!(count("number").next_back(), Some(5));
             assert!(after.starts_with(&before));
             if room < 13 {
                 assert_eq!(lost, 5, "room {room}");

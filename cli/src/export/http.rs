@@ -241,7 +241,7 @@ mod tests {
         }
         let idle: Vec<_> = (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
         let full = Instant::now() + PATIENCE;
-        while !TcpStream::connect(address).is_ok_and(|stream| is_refused(stream)) {
+        while !TcpStream::connect(address).is_ok_and(is_refused) {
             assert!(Instant::now() < full, "they take all places");
         }
         drop(idle);
