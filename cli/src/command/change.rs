@@ -50,6 +50,8 @@ pub(super) struct Confirm {
 #[derive(clap::Args, Debug)]
 pub(super) struct Rollback {
     /// Its number, as `bulkhead history` tells it; left out: the version before this one.
+    // Under `version`, clap has the option that tells the program's.
+    #[arg(id = "number", value_name = "VERSION")]
     version: Option<u64>,
     /// What the history is to say of it.
     #[arg(short, long)]
