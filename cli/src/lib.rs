@@ -21,6 +21,7 @@ pub mod control;
 pub mod demo;
 pub mod diagnostic;
 pub mod explain;
+pub mod export;
 pub mod replay;
 pub mod run;
 pub mod stats;

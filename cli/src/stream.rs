@@ -22,6 +22,22 @@ pub(crate) fn line_to(stream: &mut dyn Write, text: Arguments<'_>) {
     let _ = stream.write_all(format!("{text}\n").as_bytes());
 }
 
+/// Whether a line was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Written {
+    Yes,
+    /// There is no reader any more, or no room.
+    NobodyReads,
+}
+
+/// A line to the standard output, for those who have no end of them.
+pub(crate) fn answer_line(text: &str) -> Written {
+    match std::io::stdout().write_all(format!("{text}\n").as_bytes()) {
+        Ok(()) => Written::Yes,
+        Err(_) => Written::NobodyReads,
+    }
+}
+
 /// A text that ends its lines itself, to the standard error.
 pub(crate) fn tell_text(text: &str) {
     // As above.

@@ -49,7 +49,8 @@ fn every_stage_and_every_folder_of_source_is_in_the_architecture() {
 
 #[test]
 fn every_link_between_pages_leads_somewhere() {
-    for name in ["README.md", "docs/ARCHITECTURE.md", "docs/POLICY.md"] {
+    for name in ["README.md", "docs/ARCHITECTURE.md", "docs/CONTROL.md", "docs/OBSERVE.md", "docs/POLICY.md"]
+    {
         let text = page(name);
         let folder = root().join(name).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -90,5 +91,34 @@ fn every_key_of_a_verdict_line_and_of_why_is_documented() {
         for key in answer[part].as_object().unwrap().keys() {
             assert!(text.contains(&format!("`{key}`")), "{part}.{key}");
         }
+    }
+}
+
+#[test]
+fn every_request_and_reply_of_the_protocols_page_is_one() {
+    use cli::control::{Envelope, Hello, Reply};
+    let text = page("docs/CONTROL.md");
+    let mut requests = 0;
+    for block in text.split("```json\n").skip(1) {
+        for line in block.split("```").next().unwrap().lines() {
+            if line.contains("\"request\"") {
+                serde_json::from_str::<Envelope>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                requests += 1;
+            } else if line.contains("\"bulkhead\"") {
+                serde_json::from_str::<Hello>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            } else {
+                serde_json::from_str::<Reply>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            }
+        }
+    }
+    assert!(requests >= 5);
+    let schema = page("cli/src/control/protocol.rs");
+    let commands = schema.split("pub enum Request {").nth(1).unwrap().split("\n}").next().unwrap();
+    let commands = commands.lines().filter(|line| line.starts_with("    ") && line.ends_with(" {"));
+    for command in commands.filter_map(|line| line.trim().strip_suffix(" {")) {
+        assert!(
+            text.contains(&format!("\n| `{}` |", command.to_lowercase())),
+            "{command} is not on the page"
+        );
     }
 }

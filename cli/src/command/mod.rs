@@ -5,7 +5,9 @@ mod change;
 mod check;
 mod completions;
 mod demo;
+mod exports;
 mod man;
+mod observe;
 mod replay;
 mod run;
 mod schema;
@@ -49,6 +51,8 @@ enum Command {
     Flow(act::Flow),
     /// Tell who changed what, and when.
     History(change::History),
+    /// Watch flows that begin and frames that are dropped on a running gateway.
+    Observe(observe::Observe),
     /// Run the pipeline on captures, frame by frame.
     Replay(replay::ReplayCommand),
     /// Set the mode of a segment.
@@ -89,6 +93,7 @@ impl CommandLine {
             Command::Quarantine(quarantine) => quarantine.run(),
             Command::Release(release) => release.run(),
             Command::Segment(segment) => segment.run(),
+            Command::Observe(observe) => observe.run(),
             Command::Replay(replay) => replay.run(),
             Command::Rollback(rollback) => rollback.run(),
             Command::Run(run) => run.run(),

@@ -1,18 +1,17 @@
 //! `bulkhead run`: the gateway at work, until it is told to stop.
 
 use super::Outcome;
+use super::exports::Exports;
 use super::replay::{summary_json, summary_text};
 use crate::change::{Action, Keeper, KeeperError, Overlay, Started};
 use crate::config::{self, Bundle, Configuration};
 use crate::control::{Desk, Order, Server};
-use crate::replay::Names;
-use crate::run::{DEFAULT_STATE, EventLine, Gateway, Host, HostOptions, Resumption};
-use crossbeam_channel::{Receiver, Select};
-use dataplane::event::Event;
+use crate::run::hub::Hub;
+use crate::run::{DEFAULT_STATE, Gateway, Host, HostOptions, Resumption};
+use crossbeam_channel::Receiver;
 use dataplane::generation::LiveFlows;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +24,6 @@ pub(super) struct Run {
     /// The gateway file.
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// Write a JSON line for each new flow and each dropped frame; `-` is the standard output. Without it, only
-    /// rules with `log = true` are told of, on the standard error.
-    #[arg(long, value_name = "FILE")]
-    events: Option<PathBuf>,
     /// The socket at which the gateway can be asked and told; see `bulkhead show`.
     #[arg(long, value_name = "PATH", default_value = crate::control::SOCKET)]
     socket: PathBuf,
@@ -48,6 +43,8 @@ pub(super) struct Run {
     /// How to write the last counters.
     #[arg(short, long, value_enum, default_value_t = super::Output::Text)]
     output: super::Output,
+    #[command(flatten)]
+    exports: Exports,
 }
 
 /// How often the main thread looks after rules that expire, workers that died, and events.
@@ -61,8 +58,8 @@ impl Run {
         let overlay = self.overlay();
         let base = beginning.configuration.clone();
         let configuration = overlay.over(&base);
-        let mut events = match self.open_events() {
-            Ok(events) => events,
+        let opened = match self.exports.open() {
+            Ok(opened) => opened,
             Err(message) => {
                 tell!("error: {message}");
                 return Outcome::Failure;
@@ -90,9 +87,10 @@ impl Run {
         };
         // Where the folder is another gateway's, or can't be used, nothing is written there.
         let mut keeper = keeper.filter(|_| !matches!(resumption, Some(Resumption::Refused(..))));
+        let mut restored = None;
         if let Some(resumption) = resumption {
             tell!("bulkhead: {resumption}");
-            events.resumed(&resumption);
+            restored = resumption.event(&jiff::Timestamp::now().to_string());
         }
         if let Some(Err(error)) = keeper.as_mut().map(|keeper| beginning.keep(keeper)) {
             tell!("bulkhead: what is in force can't be kept: {error}");
@@ -101,11 +99,33 @@ impl Run {
         let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
         let mut host =
             Host::new(gateway, options, keeper, (base, overlay), &mut |word| tell!("bulkhead: {word}"));
+        let sources = vec![host.gateway().events().clone()];
+        let feed = self.exports.feed();
+        let exports = opened.start(&feed).and_then(|exporters| {
+            // Before anything that came after it.
+            restored.into_iter().for_each(|restored| feed.note(restored));
+            let hub = Hub::start(sources, Arc::clone(host.shared()), feed.clone(), self.exports.rate())?;
+            Ok((exporters, hub))
+        });
+        let (exporters, hub) = match exports {
+            Ok(exports) => exports,
+            Err(error) => {
+                tell!("error: events can't be told: {error}");
+                return Outcome::Failure;
+            }
+        };
         let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
+        let desk = Arc::new(Desk::new(Arc::clone(host.shared()), orders_in, feed));
+        let metrics = match self.exports.metrics(&desk) {
+            Ok(metrics) => metrics,
+            Err(error) => {
+                tell!("error: {error}; say `--metrics` with another");
+                return Outcome::Failure;
+            }
+        };
         let server = if self.no_socket {
             None
         } else {
-            let desk = Arc::new(Desk::new(Arc::clone(host.shared()), orders_in));
             match Server::start(&self.socket, desk) {
                 Ok(server) => Some(server),
                 Err(error) => {
@@ -118,11 +138,13 @@ impl Run {
             }
         };
         announce(host.gateway());
-        let mut lost = 0;
         let ended_well = 'run: loop {
             for signal in signals.pending() {
                 match signal {
-                    SIGHUP => self.reload(&mut host),
+                    SIGHUP => {
+                        exporters.reopen();
+                        self.reload(&mut host);
+                    }
                     _ => break 'run true,
                 }
             }
@@ -143,15 +165,17 @@ impl Run {
             host.expire_acts().iter().for_each(|what| tell!("bulkhead: {what}"));
             host.look_at_links().iter().for_each(|change| tell!("bulkhead: {change}"));
             wait(&mut host, &orders);
-            events.drain(host.gateway(), &mut lost);
         };
         // Nobody is served while everything is taken down.
-        drop(server);
-        events.drain(host.gateway(), &mut lost);
+        drop((server, metrics));
         if let Err(error) = host.keep_hits() {
             tell!("bulkhead: rule hits are not kept: {error}");
         }
-        match host.into_gateway().stop() {
+        let stop = host.into_gateway().stop();
+        // What the workers have told of to the last.
+        drop(hub);
+        exporters.finish();
+        match stop {
             Ok(stop) => {
                 match stop.saved {
                     Some(Ok(flows)) => tell!("bulkhead: {flows} flows are saved in {}", self.state.display()),
@@ -232,34 +256,14 @@ impl Run {
         };
         Some((Some(keeper), beginning))
     }
-
-    fn open_events(&self) -> Result<Events, String> {
-        let sink: Option<Box<dyn Write>> = match &self.events {
-            None => None,
-            Some(path) if path.as_os_str() == "-" => Some(Box::new(std::io::stdout())),
-            Some(path) => {
-                let file = std::fs::File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
-                Some(Box::new(BufWriter::new(file)))
-            }
-        };
-        Ok(Events { sink })
-    }
 }
 
-/// Waits for an event, an order, or the time to look after other things; does the orders that are there.
+/// Waits for an order, or the time to look after other things; does the orders that are there.
 fn wait(host: &mut Host, orders: &Receiver<Order>) {
-    let mut ready = Select::new();
-    let events = host.gateway().events().receiver.clone();
-    ready.recv(&events);
-    let of_orders = ready.recv(orders);
-    match ready.ready_timeout(LOOK_AFTER) {
-        Ok(which) if which == of_orders => {}
-        Ok(_) | Err(_) => return,
-    }
-    let mut next = orders.try_recv();
-    while let Ok(order) = next {
+    let mut next = orders.recv_timeout(LOOK_AFTER).ok();
+    while let Some(order) = next {
         order(host);
-        next = orders.try_recv();
+        next = orders.try_recv().ok();
     }
 }
 
@@ -279,65 +283,6 @@ impl Beginning {
         let bundle = Bundle::of(self.configuration.sources());
         let action = Action::of_gateway("start", format!("of {}", self.source));
         keeper.begin(&bundle, self.version, &action, None, self.hash).map(|_| ())
-    }
-}
-
-/// Where events go.
-struct Events {
-    sink: Option<Box<dyn Write>>,
-}
-
-impl Events {
-    /// Writes what came of the saved flows.
-    fn resumed(&mut self, resumption: &Resumption) {
-        let line = resumption.event(&jiff::Timestamp::now().to_string());
-        if let (Some(sink), Some(line)) = (&mut self.sink, line) {
-            // A full disk must not stop the gateway.
-            let _ = writeln!(sink, "{line}");
-        }
-    }
-
-    /// Writes what the workers have told of.
-    fn drain(&mut self, gateway: &Gateway, lost: &mut u64) {
-        let source = gateway.events();
-        let mut next = source.receiver.try_recv().ok();
-        while let Some(event) = next {
-            self.write(gateway, &event);
-            next = source.receiver.try_recv().ok();
-        }
-        let lost_now = source.lost();
-        if lost_now > *lost {
-            tell!("bulkhead: {} events found no room and were lost", lost_now - *lost);
-            *lost = lost_now;
-        }
-        if let Some(sink) = &mut self.sink {
-            // A full disk must not stop the gateway; the next line says the same again.
-            let _ = sink.flush();
-        }
-    }
-
-    fn write(&mut self, gateway: &Gateway, event: &Event) {
-        let generation = gateway.control().generation();
-        let is_logged = event.outcome.rule.and_then(|key| generation.rule(key)).is_some_and(|rule| rule.log);
-        if self.sink.is_none() && !is_logged {
-            return;
-        }
-        let names = Names {
-            topology: &gateway.configuration().topology,
-            generations: gateway.generations(),
-            generation: &generation,
-        };
-        let age = gateway.now().since(event.at);
-        let time = jiff::Timestamp::now().checked_sub(age).unwrap_or_default();
-        let line = EventLine::new(names, event, time.to_string());
-        let text = serde_json::to_string(&line).expect("a line of strings and numbers");
-        match &mut self.sink {
-            Some(sink) => {
-                // As above.
-                let _ = writeln!(sink, "{text}");
-            }
-            None => tell!("{text}"),
-        }
     }
 }
 

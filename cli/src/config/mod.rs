@@ -17,7 +17,7 @@ mod keys;
 mod locate;
 mod lower;
 mod merge;
-mod near;
+pub(crate) mod near;
 mod shape;
 pub mod source;
 pub mod testing;

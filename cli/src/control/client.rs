@@ -5,6 +5,7 @@ use super::protocol::{Envelope, Failure, Hello, PROTOCOL, Reply, Request};
 use serde_json::Value;
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -93,16 +94,35 @@ impl Client {
         request: Request,
         mut item: impl FnMut(Result<Value, u64>),
     ) -> Result<Value, ClientError> {
+        let answer = self.ask_while(request, |taken| {
+            item(taken);
+            ControlFlow::Continue(())
+        })?;
+        Ok(answer.expect("nothing breaks it off"))
+    }
+
+    /// As [`Client::ask`], until `item` breaks it off; `None` then, and the client is good for nothing more.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn ask_while(
+        &mut self,
+        request: Request,
+        mut item: impl FnMut(Result<Value, u64>) -> ControlFlow<()>,
+    ) -> Result<Option<Value>, ClientError> {
         let mut line = serde_json::to_vec(&Envelope { protocol: PROTOCOL, request })
             .expect("a request is strings and numbers");
         line.push(b'\n');
         self.stream.write_all(&line).map_err(ClientError::Broken)?;
         loop {
-            match parse(&read(&mut self.lines)?)? {
+            let wants_more = match parse(&read(&mut self.lines)?)? {
                 Reply::Item(value) => item(Ok(value)),
                 Reply::Lost(count) => item(Err(count)),
-                Reply::Ok(value) => return Ok(value),
+                Reply::Ok(value) => return Ok(Some(value)),
                 Reply::Error(failure) => return Err(ClientError::Failed(failure)),
+            };
+            if wants_more.is_break() {
+                return Ok(None);
             }
         }
     }

@@ -48,6 +48,21 @@ pub enum Request {
         #[serde(default)]
         limit: Option<u64>,
     },
+    /// Flows that begin and frames that are dropped.
+    Observe {
+        /// Which.
+        #[serde(default)]
+        filter: EventFilter,
+        /// Go on with those to come, until the client goes away.
+        #[serde(default)]
+        follow: bool,
+        /// Of those that are kept: from this moment on, RFC 3339.
+        #[serde(default)]
+        since: Option<String>,
+        /// Of those that are kept: the last so many. With `follow`, none are told unless this or `since` says so.
+        #[serde(default)]
+        last: Option<u64>,
+    },
     /// Puts a configuration into force.
     Apply {
         /// Its files.
@@ -194,6 +209,54 @@ pub struct FlowFilter {
     /// A state, as `show flows` writes it.
     #[arg(long)]
     pub state: Option<String>,
+}
+
+/// Which events are meant: those that fit everything that is said.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventFilter {
+    /// The source: an address, a prefix, or the name of a segment.
+    #[arg(long, value_name = "WHO")]
+    pub from: Option<String>,
+    /// The destination, as `--from`.
+    #[arg(long, value_name = "WHO")]
+    pub to: Option<String>,
+    /// A service, as a rule writes it: `tcp/443`, or the name of one.
+    #[arg(long)]
+    pub service: Option<String>,
+    /// What became of it.
+    #[arg(long, value_enum)]
+    pub verdict: Option<EventVerdict>,
+    /// Why it was dropped, as `show drops` writes it.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// The id of the rule that decided; `default`: none did.
+    #[arg(long, value_name = "ID")]
+    pub rule: Option<String>,
+}
+
+/// What became of a frame that there is an event of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventVerdict {
+    /// A flow began.
+    Forward,
+    /// It was dropped.
+    Drop,
+    /// It was dropped, and its sender told so.
+    Reject,
+}
+
+impl EventVerdict {
+    /// The word on the event's line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            EventVerdict::Forward => "forward",
+            EventVerdict::Drop => "drop",
+            EventVerdict::Reject => "reject",
+        }
+    }
 }
 
 /// A line of the server's, behind its [`Hello`]: any number of items and losses, then one `ok` or `error`.

@@ -242,11 +242,7 @@ fn word(stage: &Stage, mark: &Mark) -> Option<Line> {
         let event = gateway.events().receiver.recv_deadline(deadline).ok()?;
         if mark.is_told_of(&event) {
             let generation = gateway.control().generation();
-            let names = Names {
-                topology: &gateway.configuration().topology,
-                generations: gateway.generations(),
-                generation: &generation,
-            };
+            let names = Names { topology: &gateway.configuration().topology, generation: &generation };
             return Some(Line::new(names, 0, event.port, event.vid, &event.outcome, std::iter::empty()));
         }
     }

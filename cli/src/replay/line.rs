@@ -4,7 +4,7 @@ use classifier::addr::PortId;
 use classifier::policy::SegmentId;
 use classifier::tables::ClassId;
 use dataplane::batch::{FlowRole, Out, Outcome, Verdict};
-use dataplane::generation::{Generation, Generations};
+use dataplane::generation::Generation;
 use dataplane::topology::Topology;
 use serde::Serialize;
 
@@ -60,9 +60,7 @@ pub struct OutLine {
 pub struct Names<'a> {
     /// Names of ports.
     pub topology: &'a Topology,
-    /// Names of rules.
-    pub generations: &'a Generations,
-    /// Names of segments and tiers.
+    /// Names of segments, tiers, and of every rule that it or one before it had.
     pub generation: &'a Generation,
 }
 
@@ -92,7 +90,7 @@ impl Line {
             vlan: vid,
             verdict: verdict_name(outcome.verdict),
             reason: outcome.reason.map(classifier::reason::DropReason::name),
-            rule: outcome.rule.map(|key| names.generations.name(key).to_owned()),
+            rule: outcome.rule.and_then(|key| names.generation.rule_name(key)).map(str::to_owned),
             tier,
             would: outcome.would.map(|would| WouldLine {
                 action: would.name(),

@@ -129,11 +129,7 @@ impl<'a> Replay<'a> {
         self.batch.clear();
         self.batch.push(port, number, frame);
         self.engine.process(at, &mut self.batch);
-        let names = Names {
-            topology: &self.configuration.topology,
-            generations: &self.generations,
-            generation: self.engine.generation(),
-        };
+        let names = Names { topology: &self.configuration.topology, generation: self.engine.generation() };
         let outcome = &self.batch.outcomes[0];
         let vid = self.batch.packets[0].link.vid();
         let line = Line::new(names, number, port, vid, outcome, self.batch.flooded_from(0));
@@ -179,11 +175,7 @@ impl<'a> Replay<'a> {
 
     fn collect_late(&mut self) {
         let generation = Arc::clone(self.engine.generation());
-        let names = Names {
-            topology: &self.configuration.topology,
-            generations: &self.generations,
-            generation: &generation,
-        };
+        let names = Names { topology: &self.configuration.topology, generation: &generation };
         let flooded = self.engine.late_flooded().to_vec();
         for (number, outcome) in self.engine.late_outcomes() {
             let index = usize::try_from(number - self.first_pending).expect("few frames wait");

@@ -5,6 +5,7 @@ mod file;
 mod gateway;
 mod hits;
 mod host;
+pub mod hub;
 mod links;
 mod state;
 

@@ -63,7 +63,7 @@ impl Ends {
 }
 
 /// Who is meant by `--from` and the like.
-enum Who {
+pub(super) enum Who {
     Range(IpRange),
     Segment(SegmentId),
 }
@@ -149,7 +149,7 @@ impl Wanted {
     }
 }
 
-fn who(configuration: &Configuration, text: &str) -> Result<Who, Failure> {
+pub(super) fn who(configuration: &Configuration, text: &str) -> Result<Who, Failure> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(Who::Range(IpRange::single(address)));
     }

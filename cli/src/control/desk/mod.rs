@@ -5,12 +5,15 @@ mod change;
 mod counters;
 mod flows;
 mod listing;
+mod metrics;
+mod observe;
 mod status;
 
 use super::protocol::{Failure, FailureCode, Request, Show};
 use super::server::User;
 use crate::config::Configuration;
 use crate::run::Host;
+use crate::run::hub::Feed;
 use arc_swap::ArcSwap;
 use conntrack::time::Tick;
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -82,6 +85,7 @@ impl Shared {
 pub struct Desk {
     shared: Arc<Shared>,
     orders: Sender<Order>,
+    feed: Feed,
 }
 
 /// A client that has gone needs no answer.
@@ -98,10 +102,10 @@ impl From<ErrandError> for Failure {
 }
 
 impl Desk {
-    /// A desk before these workers and this main thread.
+    /// A desk before these workers, this main thread, and the events of `feed`.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, orders: Sender<Order>) -> Desk {
-        Desk { shared, orders }
+    pub fn new(shared: Arc<Shared>, orders: Sender<Order>, feed: Feed) -> Desk {
+        Desk { shared, orders, feed }
     }
 
     /// `[gateway] name`.
@@ -118,6 +122,9 @@ impl Desk {
         match request {
             Request::Show { what } => self.show(what, out),
             Request::Flows { filter, limit } => flows::list(&self.shared, &filter, limit, out),
+            Request::Observe { filter, follow, since, last } => {
+                observe::observe(self, filter, follow, since, last, out)
+            }
             Request::Apply { bundle, options } => change::apply(self, user, bundle, options, out),
             Request::Confirm { message } => change::confirm(self, user, message),
             Request::Rollback { version, message } => change::rollback(self, user, version, message),
