@@ -116,9 +116,12 @@ fn every_request_and_reply_of_the_protocols_page_is_one() {
     let commands = schema.split("pub enum Request {").nth(1).unwrap().split("\n}").next().unwrap();
     let commands = commands.lines().filter(|line| line.starts_with("    ") && line.ends_with(" {"));
     for command in commands.filter_map(|line| line.trim().strip_suffix(" {")) {
-        assert!(
-            text.contains(&format!("\n| `{}` |", command.to_lowercase())),
-            "{command} is not on the page"
-        );
+        let is_inside = |at: usize, letter: char| at > 0 && letter.is_uppercase();
+        let words = command.char_indices().map(|(at, letter)| {
+            let hyphen = if is_inside(at, letter) { "-" } else { "" };
+            format!("{hyphen}{}", letter.to_lowercase())
+        });
+        let name: String = words.collect();
+        assert!(text.contains(&format!("\n| `{name}` |")), "{name} is not on the page");
     }
 }
