@@ -221,7 +221,7 @@ fn a_policy_with_too_many_wide_rules_for_closed_cells_is_warned_of() {
     }
     let file = Written::new("too-wide", &text);
     let json = json(&stats(&file.0, &["-o", "json"]));
-    assert_eq!(json["stats"]["form"], "grouped");
+    assert_eq!(json["stats"]["form"], "layers");
     assert_eq!(json["stats"]["overlay_rules"], 2 * segments);
     let all = json["diagnostics"].as_array().unwrap();
     assert_eq!(all.len(), 10);
