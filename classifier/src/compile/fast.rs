@@ -85,7 +85,8 @@ pub(super) fn fast(
     let (ports, cells, meanings) = match plan.and_then(|plan| plan.build(&lists, builder)) {
         Some(rows) => rows.contents,
         None => {
-            if let Some(fast) = layered(policy, raw, classes, builder, limits)? {
+            // Without wide rules layers have nothing to keep apart, and lines are faster and can be changed in place.
+            if !narrow_only && let Some(fast) = layered(policy, raw, classes, builder, limits)? {
                 return Ok(Some(fast));
             }
             LinePlan::new(policy, builder).build(&lists, builder)?
