@@ -139,11 +139,11 @@ fn run(limits: &Limits) {
     });
     assert_eq!(old.len(), CHANGES);
     let left =
-        old.iter().filter(|(tables, policy)| tables.strong_count() + policy.strong_count() > 0).count();
-    assert_eq!(left, 0, "generations that nobody can see any more");
+        || old.iter().filter(|(tables, policy)| tables.strong_count() + policy.strong_count() > 0).count();
+    assert!(left() <= 1, "{} generations that nobody can see any more, beside the editor's", left());
     let last = Arc::downgrade(&published.into_inner().expect("no thread panics"));
     drop(editor);
-    assert_eq!(last.strong_count(), 0, "the last generation goes with the editor");
+    assert_eq!((left(), last.strong_count()), (0, 0), "the last two go with the editor");
     let [denied, allowed] = seen.map(AtomicU64::into_inner);
     println!("{denied} batches denied, {allowed} allowed");
     assert!(denied > 0 && allowed > 0, "workers saw both");

@@ -13,8 +13,8 @@ use crate::policy::{Mode, Policy, RuleId};
 use crate::tables::cells::{Bucket, Cells, Hash};
 use crate::tables::fast::{Answer, Fast, Layers, Meanings, code_of};
 use crate::tables::group::{Group, Level};
+use crate::tables::journal::Journaled;
 use crate::tables::ports::Ports;
-use crate::tables::shards::Shards;
 use std::sync::Arc;
 
 /// Pairs in a bucket on average: at 8.5 of 15, one bucket in eighty spills.
@@ -113,7 +113,7 @@ pub(super) fn fast(
         return Ok(None);
     }
     if let Ports::Lines(lines) = &mut fast.ports {
-        lines.bases = Shards::of(&bases, 0);
+        lines.bases = Journaled::of(bases);
     }
     Ok(Some(fast))
 }
@@ -268,7 +268,7 @@ fn table(
     bases.extend(matrix.iter().map(|(_, base)| *base));
     let cells = Cells {
         hash,
-        buckets: Shards::of(&buckets, Bucket { rests: [0; 16], cells: [0; 16] }),
+        buckets: Journaled::of(buckets),
         spilled: word_map(&spilled),
         spilled_cells,
         is_hashed: !narrow.is_empty(),

@@ -133,8 +133,7 @@ fn compile_parts<'p>(
         segments.extend_from_slice(&member.segments);
         segment_ends.push(u32::try_from(segments.len()).map_err(|_| CompileError::overlap(limits))?);
     }
-    let space = SpaceBuilder::new(&v4_runs, members.len() > 1 << 16);
-    let v4 = space.space.clone();
+    let (space, v4) = SpaceBuilder::new(&v4_runs, members.len() > 1 << 16);
     let v6 = space_v6::space_v6(&v6_runs);
     let statistics = Statistics {
         rules: order.len(),
