@@ -112,9 +112,11 @@ fn compile_parts<'p>(
     let raw = cell::RawCells::new(&rules, &from, &to);
     let groups = raw.groups.len();
     let pair_count = raw.cells.iter().map(Vec::len).sum();
-    let cells = match fast::fast(policy, &raw, members.len(), &mut builder, limits)? {
-        Some(fast) => CellTables::Closed(fast),
-        None => {
+    let closed = fast::fast(policy, &raw, members.len(), &mut builder, limits)?;
+    let grouping = closed.as_ref().err().copied();
+    let cells = match closed {
+        Ok(fast) => CellTables::Closed(fast),
+        Err(_) => {
             let pairs = cell::pairs(&raw, &mut builder, limits)?;
             let built = builder.built();
             let class = |at: usize| Class { from: from.numbers_of_class(at), to: to.numbers_of_class(at) };
@@ -141,6 +143,7 @@ fn compile_parts<'p>(
         classes: members.len(),
         pairs: pair_count,
         groups,
+        grouping,
         v4_bytes: v4.bytes(),
         v6_bytes: v6.bytes(),
         place_bytes: placed.table.bytes(),

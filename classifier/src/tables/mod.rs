@@ -31,7 +31,7 @@ pub use batch::{Places, Query};
 pub use fast::Answer;
 pub use lanes::Instructions;
 pub use prefix_map::PrefixMap;
-pub use statistics::{Form, Statistics};
+pub use statistics::{Form, Grouping, Statistics};
 pub(crate) use word_map::WordMap;
 
 use crate::addr::{Mac, VlanKey};
