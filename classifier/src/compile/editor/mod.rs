@@ -43,7 +43,7 @@
 //! use classifier::addr::{IpRange, Mac, PortId, VlanKey};
 //! use classifier::compile::{Editor, Limits};
 //! use classifier::policy::{
-//!     Action, DefaultAction, EndpointSet, Established, Member, Mode, Place, PolicyBuilder, PortRange, Rule, Segment,
+//!     Action, DefaultAction, EndpointSet, Member, Mode, Place, PolicyBuilder, PortRange, Rule, Segment,
 //!     Service, TierId, Timestamp,
 //! };
 //! use std::sync::Arc;
@@ -57,23 +57,7 @@
 //! let host = |text: &str| IpRange::single(text.parse().unwrap());
 //! editor.add_member(web, host("10.0.0.1")).unwrap();
 //! editor.add_member(db, host("10.0.9.1")).unwrap();
-//! let rule = Rule {
-//!     id: "web-db".into(),
-//!     tier: TierId(0),
-//!     from: EndpointSet::OneOf(vec![Member::Segment(web)]),
-//!     to: EndpointSet::OneOf(vec![Member::Segment(db)]),
-//!     services: vec![Service { protocol: Some(6), source: PortRange::ALL, destination: PortRange::single(5432) }],
-//!     action: Action::Allow,
-//!     mode: Mode::Enforce,
-//!     log: false,
-//!     established: Established::Recheck,
-//!     expires: None,
-//!     idle_timeout: None,
-//!     max_flows: None,
-//!     owner: None,
-//!     ticket: None,
-//!     description: None,
-//! };
+//! let rule = Rule::new("web-db", TierId(0), EndpointSet::OneOf(vec![Member::Segment(web)]), EndpointSet::OneOf(vec![Member::Segment(db)]), vec![Service { protocol: Some(6), source: PortRange::ALL, destination: PortRange::single(5432) }], Action::Allow);
 //! let before = editor.generation();
 //! let id = editor.add_rule(rule, Place::First).unwrap();
 //! let after = editor.generation();
