@@ -57,7 +57,9 @@
 //! let host = |text: &str| IpRange::single(text.parse().unwrap());
 //! editor.add_member(web, host("10.0.0.1")).unwrap();
 //! editor.add_member(db, host("10.0.9.1")).unwrap();
-//! let rule = Rule::new("web-db", TierId(0), EndpointSet::OneOf(vec![Member::Segment(web)]), EndpointSet::OneOf(vec![Member::Segment(db)]), vec![Service { protocol: Some(6), source: PortRange::ALL, destination: PortRange::single(5432) }], Action::Allow);
+//! let set = |segment| EndpointSet::OneOf(vec![Member::Segment(segment)]);
+//! let service = Service { protocol: Some(6), source: PortRange::ALL, destination: PortRange::single(5432) };
+//! let rule = Rule::new("web-db", TierId(0), set(web), set(db), vec![service], Action::Allow);
 //! let before = editor.generation();
 //! let id = editor.add_rule(rule, Place::First).unwrap();
 //! let after = editor.generation();
