@@ -191,6 +191,12 @@ impl Body {
         self.set_epoch(Epoch(self.epoch.0.wrapping_sub(1)));
     }
 
+    /// Says that the flow is gone: whoever still remembers its slot must not find it there, although its key stands in
+    /// it until another flow's does. No policy in force has this epoch.
+    pub(crate) fn bury(&mut self) {
+        self.epoch = Epoch(self.epoch.0.wrapping_sub(1));
+    }
+
     /// Whether packets of a side are known to pass every check that hangs on addresses, ports, VLANs and policy
     /// alone, as long as that policy is the one in force.
     #[inline]

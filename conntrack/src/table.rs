@@ -160,6 +160,7 @@ impl<A: Address> Table<A> {
     /// Gives back the place of an entry that is off the wheel.
     fn release(&mut self, slot: u32) {
         let Entry { key, body } = self.entries[slot as usize];
+        self.entries[slot as usize].body.bury();
         self.index.remove(A::hash(&self.secret, &key), slot);
         self.delist(slot, body.class());
         self.wheel.give_back(slot);

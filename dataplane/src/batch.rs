@@ -358,12 +358,6 @@ impl Lanes {
         self.0.count_ones() as usize
     }
 
-    /// Those from a lane on.
-    #[inline]
-    pub(crate) fn from(self, lane: usize) -> Lanes {
-        Lanes(self.0 & (u64::MAX << lane))
-    }
-
     /// Those above a lane.
     #[inline]
     pub(crate) fn above(self, lane: usize) -> Lanes {

@@ -115,15 +115,18 @@ impl Tracker {
     }
 
     /// The place where the flow of a hash seems to be, after [`Tracker::prefetch_index`]; the CPU is asked for what is
-    /// there. It stays good until a packet takes the whole way.
+    /// there. It stays good after packets have taken the whole way: [`Tracker::enter`] finds out what has become of it.
     #[inline]
     #[must_use]
     pub fn candidate<A: Family>(&self, hash: u64) -> Option<u32> {
         A::table(self).candidate(hash)
     }
 
-    /// The live flow of a key with its place and hash, if packets that its end `sender` sends by `vlan` are known to pass under the policy of
-    /// `epoch`. Nothing moves.
+    /// The live flow of a key with its place and hash, if packets that its end `sender` sends by `vlan` are known to pass
+    /// under the policy of `epoch`. Nothing moves.
+    ///
+    /// Since the place was found, its flow may have ended: then it is free, and its epoch is none in force, or it is
+    /// another flow's, and the key is looked up again.
     #[inline]
     #[must_use]
     pub fn enter<A: Family>(
