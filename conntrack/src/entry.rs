@@ -121,10 +121,10 @@ impl Body {
         self.packed = self.packed & !(0xf << STATE_SHIFT) | (state as u32) << STATE_SHIFT;
     }
 
-    /// All that its class hangs on, to be told apart at a glance.
+    /// Of a flow of UDP: whether both sides were heard.
     #[inline]
-    pub(crate) fn worth(&self) -> u32 {
-        self.packed & (0xf << STATE_SHIFT | ASSURED)
+    pub(crate) fn is_answered(&self) -> bool {
+        self.packed & 0xf << STATE_SHIFT == (State::TwoWay as u32) << STATE_SHIFT
     }
 
     /// What the flow is worth when the table is full.
@@ -163,6 +163,7 @@ impl Body {
     }
 
     /// The timeout that the rule gives to a settled flow.
+    #[inline]
     pub(crate) fn idle_timeout(&self) -> Option<Span> {
         let seconds = self.packed >> IDLE_SHIFT;
         (seconds != 0).then_some(Span(seconds * 1000))

@@ -105,7 +105,9 @@ impl Arena {
     /// An arena on the heap, for ports that have no driver below them.
     #[must_use]
     pub fn on_heap(count: u32, capacity: usize) -> (Arena, FramePool) {
-        let stride = capacity.next_multiple_of(64);
+        // An odd number of cache lines: of equal chunks of 2,048 bytes, all beginnings would want the same few lines of
+        // the first cache.
+        let stride = capacity.next_multiple_of(64) | 64;
         let mut memory = vec![0_u8; stride * count as usize].into_boxed_slice();
         let base = NonNull::new(memory.as_mut_ptr()).expect("a box is never null");
         let layout = Layout { stride, start: 0, capacity, count };
@@ -164,6 +166,13 @@ impl Arena {
         // SAFETY: the handle is unique and borrowed, so nobody writes the chunk meanwhile; the chunk has `capacity`
         // bytes behind its start, which are no fewer, and the region was initialised by its owner.
         Some(unsafe { chunk.cast::<[u8; HEAD]>().as_ref() })
+    }
+
+    /// Both [`Arena::head`] and [`Arena::bytes`].
+    #[must_use]
+    #[inline]
+    pub fn head_and_bytes<'a>(&'a self, frame: &'a Frame) -> Option<(&'a [u8; HEAD], &'a [u8])> {
+        Some((self.head(frame)?, self.bytes(frame)))
     }
 
     /// The same, to be changed.

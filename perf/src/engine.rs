@@ -145,7 +145,7 @@ impl Harness {
             Subject::Ports => port.transmit(arena, engine.pool(), frames),
             Subject::Engine if stages.is_due() => {
                 stages.start();
-                fill(batch, frames);
+                batch.refill(TRUNK, 0, frames);
                 stages.handed();
                 engine.process_metered(now, batch, stages);
                 engine.flush(TRUNK, |arena, pool, frames| {
@@ -158,7 +158,7 @@ impl Harness {
                 stages.end(received);
             }
             Subject::Engine => {
-                fill(batch, frames);
+                batch.refill(TRUNK, 0, frames);
                 engine.process(now, batch);
                 engine.flush(TRUNK, |arena, pool, frames| port.transmit(arena, pool, frames));
                 engine.tick(now, dataplane::engine::Sweep::AtMost(1024));
@@ -193,15 +193,6 @@ impl Harness {
     fn books(&self) -> Books {
         let tally = self.port.tally();
         Books { received: tally.received(), sent: tally.sent(), counters: self.engine.counters().clone() }
-    }
-}
-
-/// Puts frames into a batch.
-#[inline]
-fn fill(batch: &mut Batch, frames: &mut Vec<Frame>) {
-    batch.clear();
-    for frame in frames.drain(..) {
-        batch.push(TRUNK, 0, frame);
     }
 }
 

@@ -6,6 +6,10 @@ const STRIDE: usize = 32;
 /// From so many bytes on, strands are faster than one sum with its carries.
 const LONG: usize = 128;
 
+/// The inverse of 2^16 - 1 modulo 2^64: -(1 + 2^16 + 2^32 + 2^48), since their product is 1 - 2^64.
+const INVERSE: u64 = 0x0001_0001_0001_0001_u64.wrapping_neg();
+const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
+
 /// A sum that is right modulo 2^16 - 1.
 #[derive(Clone, Copy)]
 pub(super) struct Sum(u64);
@@ -68,7 +72,9 @@ impl Sum {
     /// Whether data that includes its checksum is intact: a sum that is not zero, and a multiple of 2^16 - 1.
     #[inline]
     pub(super) fn is_intact(self) -> bool {
-        self.0 != 0 && self.0.is_multiple_of(0xffff)
+        // A number is a multiple of an odd one where its product with that one's inverse is small (Granlund and
+        // Montgomery, "Division by invariant integers using multiplication", 1994, §9).
+        self.0 != 0 && self.0.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
     }
 }
 
