@@ -91,6 +91,7 @@ impl Body {
         body
     }
 
+    #[inline]
     fn flag(&self, flag: u32) -> bool {
         self.packed & flag != 0
     }
@@ -233,6 +234,13 @@ impl Body {
             Side::Opener => Some(self.opener_vlan),
             Side::Responder => self.flag(RESPONDER_KNOWN).then_some(self.responder_vlan),
         }
+    }
+
+    /// Whether a side is known to be on a VLAN.
+    #[inline]
+    pub(crate) fn is_on(&self, side: Side, vlan: VlanKey) -> bool {
+        let is_known = (side == Side::Opener) | self.flag(RESPONDER_KNOWN);
+        is_known & ([self.opener_vlan, self.responder_vlan][side as usize] == vlan)
     }
 
     /// Sets the responder's VLAN.

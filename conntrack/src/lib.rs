@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod fragment;
+pub mod memory;
 pub mod snapshot;
 pub mod time;
 
@@ -20,7 +21,6 @@ mod flood;
 mod hash;
 mod index;
 mod limits;
-mod memory;
 mod moment;
 mod packet;
 mod peers;

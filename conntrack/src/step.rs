@@ -115,7 +115,7 @@ pub(crate) fn datagram<A: Address>(
     side: Side,
 ) {
     let body = table.body_mut(slot);
-    if side == Side::Responder && !body.is_answered() {
+    if (side == Side::Responder) & !body.is_answered() {
         return first_answer(table, slot, rules, now, side);
     }
     // Nothing but the timer moves: so it is with all but the first reply.

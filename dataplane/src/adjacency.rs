@@ -112,7 +112,9 @@ impl<A: Destination> Adjacencies<A> {
         let sets = (flows / FLOWS_PER_SET).next_power_of_two().clamp(FEWEST_SETS, MOST_SETS);
         let empty =
             Slot { address: A::ZERO, epoch: Epoch(0), until: 0, changes: 0, adjacency: Adjacency::NONE };
-        Adjacencies { sets: vec![Set([empty; 2]); sets].into(), keyed: Keyed::default() }
+        let mut memory = conntrack::memory::reserve(sets);
+        memory.resize(sets, Set([empty; 2]));
+        Adjacencies { sets: memory.into(), keyed: Keyed::default() }
     }
 
     #[inline]

@@ -108,7 +108,9 @@ impl Arena {
         // An odd number of cache lines: of equal chunks of 2,048 bytes, all beginnings would want the same few lines of
         // the first cache.
         let stride = capacity.next_multiple_of(64) | 64;
-        let mut memory = vec![0_u8; stride * count as usize].into_boxed_slice();
+        let mut memory: Vec<u8> = conntrack::memory::reserve(stride * count as usize);
+        memory.resize(stride * count as usize, 0);
+        let mut memory = memory.into_boxed_slice();
         let base = NonNull::new(memory.as_mut_ptr()).expect("a box is never null");
         let layout = Layout { stride, start: 0, capacity, count };
         // SAFETY: the box has `stride * count` bytes, does not move its contents, and is kept as the owner;
@@ -172,7 +174,14 @@ impl Arena {
     #[must_use]
     #[inline]
     pub fn head_and_bytes<'a>(&'a self, frame: &'a Frame) -> Option<(&'a [u8; HEAD], &'a [u8])> {
-        Some((self.head(frame)?, self.bytes(frame)))
+        let chunk = self.chunk(frame);
+        if self.layout.capacity < HEAD {
+            return None;
+        }
+        // SAFETY: as for `head`.
+        let head = unsafe { chunk.cast::<[u8; HEAD]>().as_ref() };
+        // SAFETY: as for `bytes`.
+        Some((head, unsafe { std::slice::from_raw_parts(chunk.as_ptr(), frame.length as usize) }))
     }
 
     /// The same, to be changed.

@@ -13,6 +13,8 @@ use classifier::wire::Packet;
 use conntrack::{FlowHash, RuleKey};
 use std::net::{IpAddr, Ipv4Addr};
 
+/// The VID in the control information of a tag (IEEE 802.1Q §9.6).
+const VID: u16 = 0x0fff;
 /// Most frames of a batch.
 pub const LANES: usize = 64;
 
@@ -147,7 +149,10 @@ pub struct Batch {
     pub ports: [PortId; LANES],
     /// What the caller calls each frame; given back with outcomes that are told later.
     pub tags: [u64; LANES],
-    /// Each frame taken apart; of one that passed by the short way, the control information of its tag alone.
+    /// The lanes whose frames passed by the short way, one bit each, and the control information of their tags.
+    short: u64,
+    pub(crate) controls: [u16; LANES],
+    /// Each frame taken apart, unless it passed by the short way.
     pub packets: [Packet; LANES],
     /// Each frame's way.
     pub paths: [Path; LANES],
@@ -173,6 +178,8 @@ impl Default for Batch {
             bypassed: 0,
             ports: [PortId(0); LANES],
             tags: [0; LANES],
+            short: 0,
+            controls: [0; LANES],
             packets: [Packet::default(); LANES],
             paths: [Path::NONE; LANES],
             hops: [None; LANES],
@@ -205,6 +212,7 @@ impl Batch {
         self.held = 0;
         self.live = 0;
         self.bypassed = 0;
+        self.short = 0;
     }
 
     /// Adds a frame.
@@ -329,9 +337,16 @@ impl Batch {
         self.frames[lane].take()
     }
 
-    /// The frames of these lanes were lent for good: the lanes are settled.
+    /// The VID that a lane's frame bore when it came in; 0 without a tag.
+    #[must_use]
+    pub fn vid(&self, lane: usize) -> u16 {
+        if Lanes(self.short).has(lane) { self.controls[lane] & VID } else { self.packets[lane].link.vid() }
+    }
+
+    /// The frames of these lanes were lent for good, by the short way: the lanes are settled.
     #[inline]
     pub(crate) fn left(&mut self, lanes: Lanes) {
+        self.short |= lanes.0;
         self.live &= !lanes.0;
         self.held &= !lanes.0;
     }

@@ -153,10 +153,11 @@ impl Tracker {
         }
         let body = &table.entry(slot).body;
         let side = body.side(sender);
+        // All at once: which side it is can't be guessed, and hardly ever does one of them not hold.
         let is_open = body.has_passed(side)
-            && body.epoch() == epoch
-            && !body.deadline.has_come(now.moment)
-            && body.vlan(side) == Some(vlan);
+            & (body.epoch() == epoch)
+            & !body.deadline.has_come(now.moment)
+            & body.is_on(side, vlan);
         is_open.then(|| Entrance { slot, side, rule: body.rule() })
     }
 

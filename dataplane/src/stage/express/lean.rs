@@ -12,7 +12,7 @@
 //! ports alone (a martian, port 0) is not looked at: the flow remembers that they passed.
 
 use super::Notes;
-use super::checksum::Sum;
+use super::checksum::{SHORT, Sum};
 use super::gates::{Gate, Gates};
 use crate::arena::HEAD;
 use classifier::addr::PortId;
@@ -20,7 +20,6 @@ use classifier::flow::{Domain, End, Key, KeyKind};
 use classifier::wire::link::{HEADER, TAG, ethertype};
 use classifier::wire::{TcpFlags, ipv4, ipv6};
 use classifier::wire::{TcpSegment, protocol};
-use conntrack::Tracker;
 
 /// Of the first eight bytes of IPv4, as a number of little endian: version and length of the header, and of the flags
 /// all but DF, with the fragment's place (RFC 791 §3.1); and how a packet of one piece without options has them.
@@ -121,32 +120,27 @@ fn wide(head: &[u8; HEAD], at: usize) -> u128 {
     u128::from(low_long(head, at).swap_bytes()) << 64 | u128::from(low_long(head, at + 8).swap_bytes())
 }
 
-/// Takes the frame of a lane apart, of which `head` is the beginning, notes what it finds, and asks for the place of its
-/// flow in the index. Whether it is an ordinary one.
+/// Takes the frame of a lane apart, of which `head` is the beginning, and notes what it finds. Whether it
+/// is an ordinary one.
 #[inline]
 pub(super) fn parse(
     head: &[u8; HEAD],
     frame: &[u8],
     gates: &Gates,
     port: PortId,
-    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
 ) -> Option<()> {
     // A frame that ends before what is read of it is refused further on: its IP packet would not fit.
     match word(head, 12) {
-        ethertype::IPV4 => ip_v4::<HEADER>(head, frame, gates.on(port, 0), 0, tracker, notes, lane),
-        ethertype::IPV6 => ip_v6::<HEADER>(head, frame, gates.on(port, 0), 0, tracker, notes, lane),
+        ethertype::IPV4 => ip_v4::<HEADER>(head, frame, gates.on(port, 0), 0, notes, lane),
+        ethertype::IPV6 => ip_v6::<HEADER>(head, frame, gates.on(port, 0), 0, notes, lane),
         ethertype::VLAN => {
             let control = word(head, 14);
             let gate = gates.on(port, control & 0xfff);
             match word(head, 16) {
-                ethertype::IPV4 => {
-                    ip_v4::<{ HEADER + TAG }>(head, frame, gate, control, tracker, notes, lane)
-                }
-                ethertype::IPV6 => {
-                    ip_v6::<{ HEADER + TAG }>(head, frame, gate, control, tracker, notes, lane)
-                }
+                ethertype::IPV4 => ip_v4::<{ HEADER + TAG }>(head, frame, gate, control, notes, lane),
+                ethertype::IPV6 => ip_v6::<{ HEADER + TAG }>(head, frame, gate, control, notes, lane),
                 _ => None,
             }
         }
@@ -166,7 +160,6 @@ fn ip_v4<const IP: usize>(
     frame: &[u8],
     gate: &Gate,
     control: u16,
-    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
 ) -> Option<()> {
@@ -194,23 +187,18 @@ fn ip_v4<const IP: usize>(
     let source = (from | source_port << 32).swap_bytes() >> 16;
     let destination = (to | destination_port << 32).swap_bytes() >> 16;
     let (key, sender) = key_v4(gate.domain, ip_protocol, source, destination);
-    // Of the key in registers: what was just written in parts is not read again as a whole.
-    let hash = tracker.hash_of(&key);
     let note = &mut notes.each[lane];
-    note.hash = hash;
-    note.place = tracker.prefetch_index::<u32>(hash);
     note.key = key;
     note.lean = lean::<IP>(gate, control, upper, end, kind, sender);
     Some(())
 }
 
-#[inline]
+#[inline(never)]
 fn ip_v6<const IP: usize>(
     head: &[u8; HEAD],
     frame: &[u8],
     gate: &Gate,
     control: u16,
-    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
 ) -> Option<()> {
@@ -233,13 +221,9 @@ fn ip_v6<const IP: usize>(
     let (source, destination) = (wide(head, IP + 8), wide(head, IP + 24));
     let ports = (word(head, upper), word(head, upper + 2));
     let (key, sender) = Key::of_ports(gate.domain, head[IP + 6], (source, ports.0), (destination, ports.1));
-    let hash = tracker.hash_of(&key);
     notes.wide_keys[lane] = key;
     notes.v6.add(lane);
-    let note = &mut notes.each[lane];
-    note.hash = hash;
-    note.place = tracker.prefetch_index::<u128>(hash);
-    note.lean = lean::<IP>(gate, control, upper, upper + length, kind, sender);
+    notes.each[lane].lean = lean::<IP>(gate, control, upper, upper + length, kind, sender);
     Some(())
 }
 
@@ -279,7 +263,8 @@ fn upper_layer(
             let has_sum = word(head, upper + 6) != 0;
             // RFC 768: without a checksum in IPv4. RFC 8200 §8.1 does not allow that in IPv6.
             let is_sound = if has_sum {
-                pseudo.field(u16::from(protocol::UDP)).field(length as u16).bytes(datagram).is_intact()
+                let pseudo = pseudo.field(u16::from(protocol::UDP)).field(length as u16);
+                sum(pseudo, head, upper, datagram).is_intact()
             } else {
                 is_v4
             };
@@ -293,11 +278,17 @@ fn upper_layer(
             if head[upper + 13] & LOOKED_AT != ORDINARY {
                 return Some(Kind::Segment);
             }
-            let sum = pseudo.field(u16::from(protocol::TCP)).field(bytes.len() as u16).bytes(bytes);
-            sum.is_intact().then_some(Kind::Acknowledgment)
+            let pseudo = pseudo.field(u16::from(protocol::TCP)).field(bytes.len() as u16);
+            sum(pseudo, head, upper, bytes).is_intact().then_some(Kind::Acknowledgment)
         }
         _ => None,
     }
+}
+
+/// Adds the bytes of the upper layer, which begin at that place of the head.
+#[inline(always)]
+fn sum(pseudo: Sum, head: &[u8; HEAD], upper: usize, bytes: &[u8]) -> Sum {
+    if bytes.len() <= SHORT { pseudo.short(head, upper, bytes.len()) } else { pseudo.bytes(bytes) }
 }
 
 /// The segment of an ordinary frame of TCP.

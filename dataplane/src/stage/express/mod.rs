@@ -1,7 +1,8 @@
 //! The short way: ordinary packets of flows that are known to let their kind pass.
 //!
 //! ```text
-//!   all lanes    read: take apart, hash, ask for the index
+//!   all lanes    read: take apart
+//!                seek: hash, ask for the index
 //!                look_up: find the slot, ask for the entry and for the way out
 //!   in order     go: flow live, memo holds, way out known, TCP's window?  --yes--> rewrite, queue
 //!                                                                         --no---> waiting for the whole way
@@ -178,6 +179,7 @@ pub(crate) fn process<M: Meter>(
 ) {
     let all = batch.all();
     let ordinary = read(engine, batch, all);
+    seek(engine, ordinary);
     meter.done(Part::Parse);
     // A tracker that has no flow yet is told the time by the first packet that may begin one: its grace begins then.
     if ordinary.is_empty() || engine.tracker.is_empty() {
@@ -223,7 +225,7 @@ pub(crate) fn process<M: Meter>(
 /// Takes the frames apart; which of them are ordinary. By itself, so that it has all registers.
 #[inline(never)]
 fn read(engine: &mut Engine, batch: &mut Batch, lanes: Lanes) -> Lanes {
-    let Engine { express, tracker, arena, .. } = engine;
+    let Engine { express, arena, .. } = engine;
     let Express { gates, lanes: notes, .. } = express;
     let mut ordinary = Lanes::default();
     notes.v6 = Lanes::default();
@@ -232,11 +234,29 @@ fn read(engine: &mut Engine, batch: &mut Batch, lanes: Lanes) -> Lanes {
             arena.prefetch(next);
         }
         let Some((head, frame)) = arena.head_and_bytes(batch.frame(lane)) else { continue };
-        if lean::parse(head, frame, gates, batch.ports[lane], tracker, notes, lane).is_some() {
+        if lean::parse(head, frame, gates, batch.ports[lane], notes, lane).is_some() {
             ordinary.add(lane);
         }
     }
     ordinary
+}
+
+/// Hashes the keys of lanes, and asks the processor for where the index has them. By itself: taking frames apart needs
+/// all registers, and so does the secret.
+#[inline(never)]
+fn seek(engine: &mut Engine, lanes: Lanes) {
+    let Engine { express, tracker, .. } = engine;
+    let notes = &mut *express.lanes;
+    for lane in lanes {
+        let note = &mut notes.each[lane];
+        if notes.v6.has(lane) {
+            note.hash = tracker.hash_of(&notes.wide_keys[lane]);
+            note.place = tracker.prefetch_index::<u128>(note.hash);
+        } else {
+            note.hash = tracker.hash_of(&note.key);
+            note.place = tracker.prefetch_index::<u32>(note.hash);
+        }
+    }
 }
 
 /// Finds where the flows of lanes seem to be, and asks the processor for what is there.
@@ -336,7 +356,7 @@ fn go_by<A: Lane>(
     } else {
         tracker.datagram::<A>(settled, entrance);
     }
-    batch.packets[lane].link.control = lean.control;
+    batch.controls[lane] = lean.control;
     let outcome = &mut batch.outcomes[lane];
     outcome.rule = entrance.rule;
     outcome.flow = Some(match entrance.relation() {
