@@ -499,10 +499,11 @@ fn the_place_of_a_flow_that_has_gone_is_not_entered_whoever_has_it_now() {
     rig.udp(O);
     let (FlowKey::V4(key), sender) = rig.key(O, protocol::UDP) else { panic!("the rig is of IPv4") };
     let hash = rig.tracker.hash_of(&key);
-    let place = rig.tracker.candidate::<u32>(hash).expect("the flow has a place");
-    let enter = |rig: &Rig| {
-        rig.tracker.enter(rig.now, (place, hash), (&key, sender), O_VLAN, rig.terms.epoch).is_some()
-    };
+    let place = rig.tracker.prefetch_index::<u32>(hash);
+    let slot = rig.tracker.candidate::<u32>(place).expect("the flow has a slot");
+    let now = rig.tracker.settle(rig.now);
+    let enter =
+        |rig: &Rig| rig.tracker.enter(now, (slot, hash), (&key, sender), O_VLAN, rig.terms.epoch).is_some();
     let pass = |rig: &mut Rig| {
         for flow in rig.tracker.flows().collect::<Vec<_>>() {
             rig.tracker.let_pass(flow, Relation::Established);
