@@ -140,7 +140,7 @@ pub(super) fn steady(
     let sequence = match (mix.new_flow_share, mix.junk_share) {
         (Some(share), _) => woven(&sequence, &beside, share, beside.len()),
         (None, Some(share)) => {
-            batch.push(SHORTEST, |frame| junk(frame));
+            batch.push(SHORTEST, junk);
             woven(
                 &sequence,
                 &[first],
