@@ -4,12 +4,14 @@ use super::Outcome;
 use super::exports::Exports;
 use super::replay::{summary_json, summary_text};
 use crate::change::{Action, Keeper, KeeperError, Overlay, Started};
-use crate::config::{self, Bundle, Configuration};
+use crate::config::{self, Bundle, Checked, Configuration, LoadError};
 use crate::control::{Desk, Order, Server};
-use crate::run::hub::Hub;
-use crate::run::{DEFAULT_STATE, Gateway, Host, HostOptions, Resumption};
+use crate::run::hub::{Feed, Hub};
+use crate::run::{DEFAULT_STATE, Gateway, Host, HostOptions, Notice, Resumption, StartError, WorkerDied};
 use crossbeam_channel::Receiver;
 use dataplane::generation::LiveFlows;
+use dataplane::port::xdp::Interface;
+use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::{Path, PathBuf};
@@ -54,7 +56,8 @@ const ORDERS: usize = 64;
 
 impl Run {
     pub(super) fn run(self) -> Outcome {
-        let Some((keeper, beginning)) = self.beginning() else { return Outcome::Failure };
+        let (keeper, beginning) = self.beginning();
+        let deny_all = beginning.deny_all.clone();
         let overlay = self.overlay();
         let base = beginning.configuration.clone();
         let configuration = overlay.over(&base);
@@ -74,10 +77,14 @@ impl Run {
             }
         };
         let report = &mut |word| tell!("bulkhead: {word}");
-        let started = match self.folder() {
-            None => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
-            Some(folder) => Gateway::resume(configuration, folder, report).map(|(g, r)| (g, Some(r))),
-        };
+        let started = self.start(configuration.clone(), report).or_else(|error| match deny_all {
+            // Better with fewer ports than not at all.
+            Some(_) => {
+                tell!("error: {error}");
+                self.start_bare(configuration, report)
+            }
+            None => Err(error),
+        });
         let (gateway, resumption) = match started {
             Ok(started) => started,
             Err(error) => {
@@ -96,7 +103,11 @@ impl Run {
             tell!("bulkhead: what is in force can't be kept: {error}");
             keeper = None;
         }
-        let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
+        let options = HostOptions {
+            source: self.config.clone(),
+            state: self.folder().map(Path::to_owned),
+            deny_all: deny_all.clone(),
+        };
         let mut host =
             Host::new(gateway, options, keeper, (base, overlay), &mut |word| tell!("bulkhead: {word}"));
         let sources = vec![host.gateway().events().clone()];
@@ -107,7 +118,12 @@ impl Run {
             let hub = Hub::start(sources, Arc::clone(host.shared()), feed.clone(), self.exports.rate())?;
             Ok((exporters, hub))
         });
-        let (exporters, hub) = match exports {
+        if let Some(why) = &deny_all {
+            let what =
+                format!("error: nothing may pass: {why}; `bulkhead apply FILE` brings the gateway to life");
+            say(&feed, Notice::new("deny-all", what, json!({ "why": why })));
+        }
+        let (exporters, mut hub) = match exports {
             Ok(exports) => exports,
             Err(error) => {
                 tell!("error: events can't be told: {error}");
@@ -115,8 +131,10 @@ impl Run {
             }
         };
         let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
-        let desk = Arc::new(Desk::new(Arc::clone(host.shared()), orders_in, feed));
-        let metrics = match self.exports.metrics(&desk) {
+        let desk_of =
+            |host: &Host| Arc::new(Desk::new(Arc::clone(host.shared()), orders_in.clone(), feed.clone()));
+        let desk = desk_of(&host);
+        let mut metrics = match self.exports.metrics(&desk) {
             Ok(metrics) => metrics,
             Err(error) => {
                 tell!("error: {error}; say `--metrics` with another");
@@ -148,7 +166,7 @@ impl Run {
                     _ => break 'run true,
                 }
             }
-            if !host.gateway().is_alive() {
+            if !host.is_alive() {
                 tell!("error: a worker died; nothing is forwarded any more");
                 break false;
             }
@@ -163,7 +181,28 @@ impl Run {
                 tell!("bulkhead: {what}");
             }
             host.expire_acts().iter().for_each(|what| tell!("bulkhead: {what}"));
-            host.look_at_links().iter().for_each(|change| tell!("bulkhead: {change}"));
+            let notices = host.look_at_links();
+            if host.is_renewed() {
+                let sources = vec![host.gateway().events().clone()];
+                hub = match hub.hand_over(sources, Arc::clone(host.shared()), self.exports.rate()) {
+                    Ok(hub) => hub,
+                    Err(error) => {
+                        tell!("error: events can't be told: {error}");
+                        return Outcome::Failure;
+                    }
+                };
+                let desk = desk_of(&host);
+                // Before the new one listens at the same place.
+                drop(metrics.take());
+                metrics = self.exports.metrics(&desk).unwrap_or_else(|error| {
+                    tell!("error: {error}; there are no metrics any more");
+                    None
+                });
+                server.iter().for_each(|server| server.serve_from(Arc::clone(&desk)));
+                announce(host.gateway());
+                host.is_known();
+            }
+            notices.into_iter().for_each(|notice| say(&feed, notice));
             wait(&mut host, &orders);
         };
         // Nobody is served while everything is taken down.
@@ -171,7 +210,7 @@ impl Run {
         if let Err(error) = host.keep_hits() {
             tell!("bulkhead: rule hits are not kept: {error}");
         }
-        let stop = host.into_gateway().stop();
+        let stop = host.into_gateway().ok_or(WorkerDied).and_then(Gateway::stop);
         // What the workers have told of to the last.
         drop(hub);
         exporters.finish();
@@ -224,38 +263,95 @@ impl Run {
         })
     }
 
-    /// What to start with: the gateway file, or what was in force when the gateway stopped.
-    fn beginning(&self) -> Option<(Option<Keeper>, Beginning)> {
+    /// What to start with: the gateway file, or what was in force when the gateway stopped, or nothing but its ports.
+    fn beginning(&self) -> (Option<Keeper>, Beginning) {
         let file = super::load(&self.config);
+        let keeper = self.folder().and_then(|folder| {
+            let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
+            keeper
+                .inspect_err(|error| {
+                    tell!("bulkhead: no versions are kept, for {} can't be used: {error}", folder.display());
+                })
+                .ok()
+        });
         let source = self.config.display().to_string();
-        let of_file =
-            |configuration, hash| Beginning { configuration, version: None, hash, source: source.clone() };
-        let Some(folder) = self.folder() else { return Some((None, of_file(file?, None))) };
-        let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
-        let mut keeper = match keeper {
-            Ok(keeper) => keeper,
-            Err(error) => {
-                tell!("bulkhead: no versions are kept, for {} can't be used: {error}", folder.display());
-                return Some((None, of_file(file?, None)));
-            }
-        };
         let hash = file.as_ref().map(|configuration| Bundle::of(configuration.sources()).hash());
-        let beginning = match (keeper.start_with(hash.as_deref()), file) {
-            (Started::File, Some(configuration)) => of_file(configuration, hash),
-            (Started::Version(version, why), _) => {
-                tell!("bulkhead: version {} is put into force: {why}", version.number);
-                let now = config::now();
-                let loaded = config::load_bundle(&version.bundle, now).and_then(|c| config::check(c, now));
-                let configuration = super::report(&self.config, loaded)?.configuration;
-                Beginning { version: Some(version.number), ..of_file(configuration, hash) }
-            }
-            (Started::File | Started::Nothing, _) => {
-                tell!("error: there is no configuration that is fit, and nothing may pass");
-                return None;
-            }
+        let of = |configuration, version| Beginning {
+            configuration,
+            version,
+            hash: hash.clone(),
+            source: source.clone(),
+            deny_all: None,
         };
-        Some((Some(keeper), beginning))
+        let Some(mut keeper) = keeper else {
+            let beginning = file.map_or_else(|| self.nothing("the gateway file is not fit"), |c| of(c, None));
+            return (None, beginning);
+        };
+        let beginning = match (keeper.start_with(hash.as_deref()), file) {
+            (Started::File, Some(configuration)) => of(configuration, None),
+            (Started::Version(version, why), _) => match load_version(&version.bundle) {
+                Ok(checked) => {
+                    tell!("bulkhead: version {} is put into force: {why}", version.number);
+                    of(checked.configuration, Some(version.number))
+                }
+                Err(error) => {
+                    let _: Option<Checked> = super::report(&self.config, Err(error));
+                    self.nothing(&format!("{why}, and version {} is not fit either", version.number))
+                }
+            },
+            (Started::File | Started::Nothing, _) => self
+                .nothing("the gateway file is not fit, and there is no version that was in force for good"),
+        };
+        (Some(keeper), beginning)
     }
+
+    /// What a gateway begins with that has no configuration: its ports, as far as they can be known.
+    fn nothing(&self, why: &str) -> Beginning {
+        Beginning {
+            configuration: config::deny_all_of_file(&self.config, config::now()),
+            version: None,
+            hash: None,
+            source: self.config.display().to_string(),
+            deny_all: Some(why.to_owned()),
+        }
+    }
+
+    fn start(
+        &self,
+        configuration: Configuration,
+        report: &mut dyn FnMut(String),
+    ) -> Result<(Gateway, Option<Resumption>), StartError> {
+        match self.folder() {
+            None => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
+            Some(folder) => Gateway::resume(configuration, folder, report).map(|(g, r)| (g, Some(r))),
+        }
+    }
+
+    /// Starts with the ports whose interfaces are there, or else with none.
+    fn start_bare(
+        &self,
+        mut configuration: Configuration,
+        report: &mut dyn FnMut(String),
+    ) -> Result<(Gateway, Option<Resumption>), StartError> {
+        let ports = &mut configuration.topology.ports;
+        ports.retain(|port| Interface::look_up(&port.interface).is_ok());
+        self.start(configuration.clone(), report).or_else(|error| {
+            tell!("error: {error}");
+            configuration.topology.ports.clear();
+            self.start(configuration, report)
+        })
+    }
+}
+
+fn load_version(bundle: &Bundle) -> Result<Checked, LoadError> {
+    let now = config::now();
+    config::load_bundle(bundle, now).and_then(|configuration| config::check(configuration, now))
+}
+
+/// Tells the log and the readers of events.
+fn say(feed: &Feed, notice: Notice) {
+    tell!("bulkhead: {}", notice.text);
+    feed.note(notice.event);
 }
 
 /// Waits for an order, or the time to look after other things; does the orders that are there.
@@ -263,6 +359,9 @@ fn wait(host: &mut Host, orders: &Receiver<Order>) {
     let mut next = orders.recv_timeout(LOOK_AFTER).ok();
     while let Some(order) = next {
         order(host);
+        if host.is_renewed() {
+            return;
+        }
         next = orders.try_recv().ok();
     }
 }
@@ -276,10 +375,15 @@ struct Beginning {
     hash: Option<String>,
     /// The name of the gateway file.
     source: String,
+    /// Why nothing may pass, where the configuration is none.
+    deny_all: Option<String>,
 }
 
 impl Beginning {
     fn keep(self, keeper: &mut Keeper) -> Result<(), KeeperError> {
+        if let Some(why) = self.deny_all {
+            return keeper.note(&Action::of_gateway("deny-all", why), serde_json::Value::Null);
+        }
         let bundle = Bundle::of(self.configuration.sources());
         let action = Action::of_gateway("start", format!("of {}", self.source));
         keeper.begin(&bundle, self.version, &action, None, self.hash).map(|_| ())

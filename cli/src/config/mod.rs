@@ -10,6 +10,7 @@
 
 pub(crate) mod bundle;
 mod checked;
+mod deny_all;
 mod format;
 mod include;
 mod json_schema;
@@ -26,6 +27,7 @@ pub(crate) mod words;
 
 pub use bundle::{Bundle, BundleFile};
 pub use checked::{Checked, check, check_within, load_checked};
+pub use deny_all::{deny_all_of, deny_all_of_file};
 pub use json_schema::json_schema;
 #[cfg(test)]
 pub(crate) use lower::inline_service;
@@ -67,6 +69,20 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    fn of(lowered: lower::Lowered, warnings: Report) -> Configuration {
+        Configuration {
+            topology: lowered.topology,
+            policy: Arc::new(lowered.policy),
+            conntrack: lowered.conntrack,
+            tests: lowered.tests,
+            invariants: lowered.invariants,
+            vlan_names: lowered.vlan_names,
+            rule_spans: lowered.rule_spans,
+            services: lowered.services,
+            warnings,
+        }
+    }
+
     /// The files that the configuration was read from.
     #[must_use]
     pub fn sources(&self) -> &Arc<Sources> {
@@ -301,17 +317,7 @@ fn load_from(files: &dyn bundle::Files, path: &Path, now: Timestamp) -> Result<C
     }
     let report = Report::new(Arc::clone(&sources), diagnostics);
     match lowered {
-        Some(lowered) if !report.has_errors() => Ok(Configuration {
-            topology: lowered.topology,
-            policy: Arc::new(lowered.policy),
-            conntrack: lowered.conntrack,
-            tests: lowered.tests,
-            invariants: lowered.invariants,
-            vlan_names: lowered.vlan_names,
-            rule_spans: lowered.rule_spans,
-            services: lowered.services,
-            warnings: report,
-        }),
+        Some(lowered) if !report.has_errors() => Ok(Configuration::of(lowered, report)),
         Some(_) | None => Err(LoadError::Invalid(report)),
     }
 }

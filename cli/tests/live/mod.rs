@@ -5,10 +5,11 @@ use cli::config::{self, Configuration};
 use cli::run::Gateway;
 use cli::testbed::{Bed, Host, HostSpec};
 use dataplane::counters::Counters;
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -217,4 +218,27 @@ pub(crate) fn link(bed: &Bed, interface: &str) -> String {
     let shown = bed.gateway().command("ip").args(["-d", "link", "show", interface]).output().unwrap();
     assert!(shown.status.success());
     String::from_utf8(shown.stdout).unwrap()
+}
+
+/// Where a gateway of the bed is asked.
+pub(crate) fn socket(bed: &Bed) -> PathBuf {
+    std::env::temp_dir().join(format!("{}.sock", bed.name()))
+}
+
+/// What the program answers, and how it ends.
+pub(crate) fn bulkhead(socket: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
+        .args(arguments)
+        .arg("--socket")
+        .arg(socket)
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// What the program answers to programs; it must end well.
+pub(crate) fn json(socket: &Path, arguments: &[&str]) -> Value {
+    let (code, text) = bulkhead(socket, &[arguments, &["-o", "json"]].concat());
+    assert_eq!(code, 0, "{arguments:?}: {text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
 }

@@ -161,8 +161,11 @@ impl Desk {
     ) -> Result<T, Failure> {
         let (sender, receiver) = bounded(1);
         let order: Order = Box::new(move |host| {
-            // Who asked may have given up.
-            let _ = sender.try_send(order(host));
+            let answer = order(host);
+            host.once_known(Box::new(move || {
+                // Who asked may have given up.
+                let _ = sender.try_send(answer);
+            }));
         });
         self.orders.try_send(order).map_err(|error| match error {
             TrySendError::Full(_) => Failure::new(FailureCode::Busy, "too many requests wait; try again"),

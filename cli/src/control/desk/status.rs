@@ -14,7 +14,8 @@ pub(super) fn status(desk: &Desk) -> Result<Value, Failure> {
     })?;
     let total = workers.iter().fold(Counters::default(), |sum, (counters, ..)| sum.and(counters));
     let (flows, most) = workers.iter().fold((0, 0), |(flows, most), w| (flows + w.1, most + w.2));
-    let (files, lost) = desk.order(|host| (host.source().to_owned(), host.events_lost()))?;
+    let (files, lost, deny_all) = desk
+        .order(|host| (host.source().to_owned(), host.events_lost(), host.deny_all().map(str::to_owned)))?;
     let policy = &configuration.policy;
     Ok(json!({
         "name": configuration.topology.name,
@@ -22,6 +23,7 @@ pub(super) fn status(desk: &Desk) -> Result<Value, Failure> {
         "started": shared.started.to_string(),
         "uptime_s": jiff::Timestamp::now().duration_since(shared.started).as_secs().max(0),
         "configuration": files,
+        "deny_all": deny_all,
         "mode": crate::config::words::mode_name(policy.mode()),
         "generation": shared.control.generation().epoch().0,
         "in_force_on_all_workers":
