@@ -6,6 +6,7 @@ use super::replay::{summary_json, summary_text};
 use crate::change::{Action, Keeper, KeeperError, Overlay, Started};
 use crate::config::{self, Bundle, Checked, Configuration, LoadError};
 use crate::control::{Desk, Order, Server};
+use crate::feed::{Fed, Feeds, Shelf};
 use crate::run::hub::{Feed, Hub};
 use crate::run::{DEFAULT_STATE, Gateway, Host, HostOptions, Notice, Resumption, StartError, WorkerDied};
 use crossbeam_channel::Receiver;
@@ -56,11 +57,14 @@ const ORDERS: usize = 64;
 
 impl Run {
     pub(super) fn run(self) -> Outcome {
-        let (keeper, beginning) = self.beginning();
+        let shelf = Shelf::new(&self.config, self.folder());
+        let (keeper, beginning) = self.beginning(&shelf);
         let deny_all = beginning.deny_all.clone();
         let overlay = self.overlay();
         let base = beginning.configuration.clone();
-        let configuration = overlay.over(&base);
+        let mut feeds = Feeds::new(shelf.clone());
+        feeds.adopt(&base);
+        let configuration = overlay.over(&feeds.over(&base));
         let opened = match self.exports.open() {
             Ok(opened) => opened,
             Err(message) => {
@@ -108,8 +112,9 @@ impl Run {
             state: self.folder().map(Path::to_owned),
             deny_all: deny_all.clone(),
         };
-        let mut host =
-            Host::new(gateway, options, keeper, (base, overlay), &mut |word| tell!("bulkhead: {word}"));
+        let mut host = Host::new(gateway, options, keeper, (base, overlay, feeds), &mut |word| {
+            tell!("bulkhead: {word}")
+        });
         let sources = vec![host.gateway().events().clone()];
         let feed = self.exports.feed();
         let exports = opened.start(&feed).and_then(|exporters| {
@@ -118,6 +123,7 @@ impl Run {
             let hub = Hub::start(sources, Arc::clone(host.shared()), feed.clone(), self.exports.rate())?;
             Ok((exporters, hub))
         });
+        host.feeds().complaints().into_iter().for_each(|notice| say(&feed, notice));
         if let Some(why) = &deny_all {
             let what =
                 format!("error: nothing may pass: {why}; `bulkhead apply FILE` brings the gateway to life");
@@ -161,7 +167,7 @@ impl Run {
                 match signal {
                     SIGHUP => {
                         exporters.reopen();
-                        self.reload(&mut host);
+                        self.reload(&mut host, &shelf);
                     }
                     _ => break 'run true,
                 }
@@ -181,7 +187,8 @@ impl Run {
                 tell!("bulkhead: {what}");
             }
             host.expire_acts().iter().for_each(|what| tell!("bulkhead: {what}"));
-            let notices = host.look_at_links();
+            let mut notices = host.look_at_links();
+            notices.extend(host.look_at_feeds());
             if host.is_renewed() {
                 let sources = vec![host.gateway().events().clone()];
                 hub = match hub.hand_over(sources, Arc::clone(host.shared()), self.exports.rate()) {
@@ -236,8 +243,8 @@ impl Run {
         }
     }
 
-    fn reload(&self, host: &mut Host) {
-        let Some(checked) = super::load_with_tables(&self.config) else {
+    fn reload(&self, host: &mut Host, shelf: &Shelf) {
+        let Some(checked) = super::report(&self.config, self.load(shelf)) else {
             tell!("bulkhead: {} is not put into force; nothing has changed", self.config.display());
             return;
         };
@@ -264,8 +271,8 @@ impl Run {
     }
 
     /// What to start with: the gateway file, or what was in force when the gateway stopped, or nothing but its ports.
-    fn beginning(&self) -> (Option<Keeper>, Beginning) {
-        let file = super::load(&self.config);
+    fn beginning(&self, shelf: &Shelf) -> (Option<Keeper>, Beginning) {
+        let file = super::report(&self.config, self.load(shelf)).map(|checked| checked.configuration);
         let keeper = self.folder().and_then(|folder| {
             let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
             keeper
@@ -289,20 +296,27 @@ impl Run {
         };
         let beginning = match (keeper.start_with(hash.as_deref()), file) {
             (Started::File, Some(configuration)) => of(configuration, None),
-            (Started::Version(version, why), _) => match load_version(&version.bundle) {
-                Ok(checked) => {
-                    tell!("bulkhead: version {} is put into force: {why}", version.number);
-                    of(checked.configuration, Some(version.number))
+            (Started::Version(version, why), _) => {
+                match fit(config::load_bundle(&version.bundle, config::now()), shelf) {
+                    Ok(checked) => {
+                        tell!("bulkhead: version {} is put into force: {why}", version.number);
+                        of(checked.configuration, Some(version.number))
+                    }
+                    Err(error) => {
+                        let _: Option<Checked> = super::report(&self.config, Err(error));
+                        self.nothing(&format!("{why}, and version {} is not fit either", version.number))
+                    }
                 }
-                Err(error) => {
-                    let _: Option<Checked> = super::report(&self.config, Err(error));
-                    self.nothing(&format!("{why}, and version {} is not fit either", version.number))
-                }
-            },
+            }
             (Started::File | Started::Nothing, _) => self
                 .nothing("the gateway file is not fit, and there is no version that was in force for good"),
         };
         (Some(keeper), beginning)
+    }
+
+    /// The gateway file.
+    fn load(&self, shelf: &Shelf) -> Result<Checked, LoadError> {
+        fit(config::load_at(&self.config, config::now()), shelf)
     }
 
     /// What a gateway begins with that has no configuration: its ports, as far as they can be known.
@@ -343,9 +357,11 @@ impl Run {
     }
 }
 
-fn load_version(bundle: &Bundle) -> Result<Checked, LoadError> {
-    let now = config::now();
-    config::load_bundle(bundle, now).and_then(|configuration| config::check(configuration, now))
+/// Checks a configuration; of a list that is broken, what was good last counts.
+fn fit(loaded: Result<Configuration, LoadError>, shelf: &Shelf) -> Result<Checked, LoadError> {
+    let configuration = loaded?;
+    let fed = shelf.read(&configuration);
+    config::check_with_lists(configuration, fed.iter().map(Fed::list), config::now())
 }
 
 /// Tells the log and the readers of events.

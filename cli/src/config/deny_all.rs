@@ -74,6 +74,7 @@ pub fn deny_all_of(configuration: &Configuration) -> Configuration {
     (bare.tests, bare.invariants, bare.rule_spans) = (Vec::new(), Vec::new(), Vec::new());
     bare.vlan_names.clear();
     bare.services.clear();
+    bare.feeds.clear();
     bare
 }
 

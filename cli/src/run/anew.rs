@@ -95,7 +95,7 @@ impl Host {
         // What a gateway without ports leaves is nothing.
         let mut carried = self.carried.take().unwrap_or(left);
         let report = &mut |word| tell!("bulkhead: {word}");
-        let error = match Gateway::go_on(self.overlay.over(base), &mut carried, report) {
+        let error = match Gateway::go_on(self.laid_over(base), &mut carried, report) {
             Ok((gateway, resumption)) => {
                 if !matches!(resumption, Resumption::Nothing) {
                     tell!("bulkhead: {resumption}");
@@ -126,6 +126,7 @@ impl Host {
             configuration: ArcSwap::from_pointee(gateway.configuration().clone()),
             base: ArcSwap::new(Arc::clone(&self.base)),
             clock: gateway.clock(),
+            shelf: self.shared.shelf.clone(),
             started: self.shared.started,
         });
         self.gateway = Some(gateway);
@@ -146,6 +147,7 @@ impl Host {
             }
             return format!("error: {why}; but it can't be taken out of force: {error}");
         }
+        self.feeds.adopt(&bare);
         self.base = Arc::new(bare);
         self.shared.base.store(Arc::clone(&self.base));
         self.deny_all = Some(why.to_owned());

@@ -3,13 +3,14 @@
 //! Whoever wants to change the gateway leaves an order for the main thread ([`crate::control::Order`]), which gets
 //! this in its hands. So there is one writer, and no lock.
 
-use super::Carried;
 use super::gateway::Gateway;
 use super::hits::{self, DEFAULT, HitTable, KeptHits};
 use super::links::Links;
+use super::{Carried, Notice};
 use crate::change::{Act, Action, Current, Deed, Entry, Keeper, Overlay, Version};
 use crate::config::{self, Bundle, Checked, Configuration};
 use crate::control::desk::Shared;
+use crate::feed::{Fed, Feeds};
 use arc_swap::ArcSwap;
 use classifier::policy::RuleId;
 use classifier::tables::Tables;
@@ -67,6 +68,7 @@ pub struct Host {
     /// What the files say, without the overlay.
     pub(super) base: Arc<Configuration>,
     pub(super) overlay: Overlay,
+    pub(super) feeds: Feeds,
 }
 
 const NO_STATE: &str = "nothing is kept: the gateway runs with `--no-state`";
@@ -81,7 +83,7 @@ impl Host {
         gateway: Gateway,
         options: HostOptions,
         keeper: Option<Keeper>,
-        (base, overlay): (Configuration, Overlay),
+        (base, overlay, feeds): (Configuration, Overlay, Feeds),
         report: &mut dyn FnMut(String),
     ) -> Host {
         let base = Arc::new(base);
@@ -90,6 +92,7 @@ impl Host {
             configuration: ArcSwap::from_pointee(gateway.configuration().clone()),
             base: ArcSwap::new(Arc::clone(&base)),
             clock: gateway.clock(),
+            shelf: feeds.shelf().clone(),
             started: jiff::Timestamp::now(),
         });
         let deny_all = options.deny_all.clone();
@@ -112,6 +115,7 @@ impl Host {
             keeper,
             base,
             overlay,
+            feeds,
         }
     }
 
@@ -147,6 +151,7 @@ impl Host {
         };
         let started = Instant::now();
         let base = checked.configuration.clone();
+        let fed = self.feeds.adopt(&base);
         let done = match anew {
             Ok(()) => self.put_into_force(checked, flows),
             // Nothing passes, so nothing is lost by opening other ports.
@@ -166,6 +171,7 @@ impl Host {
                 })
             }
             Err(error) => {
+                self.feeds.go_back(fed);
                 if let (Some(keeper), Some(old)) = (&mut self.keeper, old) {
                     keeper.abandon(old, &error);
                 }
@@ -176,17 +182,22 @@ impl Host {
 
     /// Puts a configuration with the overlay over it into force on all workers.
     pub(super) fn put_into_force(&mut self, checked: Checked, flows: LiveFlows) -> Result<(), String> {
-        let checked =
-            if self.overlay.is_empty() { checked } else { self.under_overlay(&checked.configuration)? };
+        let is_all = self.overlay.is_empty() && checked.configuration.feeds.is_empty();
+        let checked = if is_all { checked } else { self.under_overlay(&checked.configuration)? };
         self.gateway_mut().reload(checked, flows).map_err(|error| error.to_string())?;
         self.shared.configuration.store(Arc::new(self.gateway().configuration().clone()));
         self.shared.control.wait_until_installed(INSTALLED_WITHIN);
         Ok(())
     }
 
-    /// A configuration with the overlay, compiled. Its tests are not run: they speak of the files.
+    /// A configuration with the lists of its feeds, and the overlay over both.
+    pub(super) fn laid_over(&self, base: &Configuration) -> Configuration {
+        self.overlay.over(&self.feeds.over(base))
+    }
+
+    /// A configuration with feeds and overlay, compiled. Its tests are not run: they speak of the files.
     fn under_overlay(&self, base: &Configuration) -> Result<Checked, String> {
-        let configuration = self.overlay.over(base);
+        let configuration = self.laid_over(base);
         let tables = Tables::compile(Arc::clone(&configuration.policy), config::now());
         Ok(Checked { tables: tables.map_err(|error| error.to_string())?, configuration })
     }
@@ -250,6 +261,27 @@ impl Host {
         said
     }
 
+    /// Puts lists into force that have changed; what was done, and what is wrong with others. To be called now and then.
+    pub fn look_at_feeds(&mut self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        while let Some(change) = self.feeds.next_change(&mut notices) {
+            let base = Arc::clone(&self.base);
+            let checked = self.under_overlay(&base);
+            let done = checked.and_then(|checked| self.put_into_force(checked, LiveFlows::Recheck));
+            notices.extend(match done {
+                Ok(()) => self.feeds.accept(&change),
+                Err(error) => self.feeds.refuse(change, &error),
+            });
+        }
+        notices
+    }
+
+    /// The feeds.
+    #[must_use]
+    pub fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
     /// Keeps the overlay and puts it into force, or goes back to the one before.
     fn renew(&mut self, before: Overlay) -> Result<(), String> {
         let base = Arc::clone(&self.base);
@@ -296,7 +328,7 @@ impl Host {
 
     /// The hash of the gateway file and its includes, where it can be read.
     fn file_hash(&self) -> Option<String> {
-        let configuration = config::load(&self.options.source).ok()?;
+        let configuration = config::load_at(&self.options.source, config::now()).ok()?;
         Some(Bundle::of(configuration.sources()).hash())
     }
 
@@ -327,7 +359,10 @@ impl Host {
         }
         let reverted = keeper.earlier(None).map_err(|error| error.to_string()).and_then(|version| {
             let now = config::now();
-            let checked = config::load_bundle(&version.bundle, now).and_then(|c| config::check(c, now));
+            let checked = config::load_bundle(&version.bundle, now).and_then(|configuration| {
+                let fed = self.feeds.shelf().read(&configuration);
+                config::check_with_lists(configuration, fed.iter().map(Fed::list), now)
+            });
             let checked = checked.map_err(|error| error.to_string())?;
             let action = Action::of_gateway("revert", "it was not confirmed in time");
             let number = Some(version.number);

@@ -12,6 +12,7 @@ mod status;
 use super::protocol::{Failure, FailureCode, Request, Show};
 use super::server::User;
 use crate::config::Configuration;
+use crate::feed::Shelf;
 use crate::run::Host;
 use crate::run::hub::Feed;
 use arc_swap::ArcSwap;
@@ -67,6 +68,8 @@ pub struct Shared {
     pub base: ArcSwap<Configuration>,
     /// The workers' time.
     pub clock: Clock,
+    /// Where the lists of feeds are.
+    pub shelf: Shelf,
     /// When the gateway started.
     pub started: jiff::Timestamp,
 }
