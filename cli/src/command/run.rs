@@ -8,7 +8,9 @@ use crate::config::{self, Bundle, Checked, Configuration, LoadError};
 use crate::control::{Desk, Order, Server};
 use crate::feed::{Fed, Feeds, Shelf};
 use crate::run::hub::{Feed, Hub};
-use crate::run::{DEFAULT_STATE, Gateway, Host, HostOptions, Notice, Resumption, StartError, WorkerDied};
+use crate::run::{
+    DEFAULT_STATE, Gateway, Host, HostOptions, Notice, Resumption, Service, StartError, Watchdog, WorkerDied,
+};
 use crossbeam_channel::Receiver;
 use dataplane::generation::LiveFlows;
 use dataplane::port::xdp::Interface;
@@ -162,6 +164,15 @@ impl Run {
             }
         };
         announce(host.gateway());
+        let service = Arc::new(Service::of_environment());
+        let watchdog = match Watchdog::start(&service, Arc::clone(&host.shared().control)) {
+            Ok(watchdog) => watchdog,
+            Err(error) => {
+                tell!("error: there is no thread for the watchdog: {error}");
+                return Outcome::Failure;
+            }
+        };
+        service.tell("READY=1");
         let ended_well = 'run: loop {
             for signal in signals.pending() {
                 match signal {
@@ -187,6 +198,9 @@ impl Run {
                 tell!("bulkhead: {what}");
             }
             host.expire_acts().iter().for_each(|what| tell!("bulkhead: {what}"));
+            watchdog.main_thread_is_alive();
+            #[cfg(debug_assertions)]
+            fault::befall(&host);
             let mut notices = host.look_at_links();
             notices.extend(host.look_at_feeds());
             if host.is_renewed() {
@@ -206,14 +220,16 @@ impl Run {
                     None
                 });
                 server.iter().for_each(|server| server.serve_from(Arc::clone(&desk)));
+                watchdog.watch(Arc::clone(&host.shared().control));
                 announce(host.gateway());
                 host.is_known();
             }
             notices.into_iter().for_each(|notice| say(&feed, notice));
             wait(&mut host, &orders);
         };
+        service.tell("STOPPING=1");
         // Nobody is served while everything is taken down.
-        drop((server, metrics));
+        drop((server, metrics, watchdog));
         if let Err(error) = host.keep_hits() {
             tell!("bulkhead: rule hits are not kept: {error}");
         }
@@ -428,4 +444,25 @@ fn announce(gateway: &Gateway) {
         tell!("bulkhead: this version serves one queue of a port; the interface must have no more");
     }
     tell!("bulkhead: running");
+}
+
+/// Faults of workers, for the tests of what becomes of them: there is no other way to have one. Programs that are built
+/// for use have none of it.
+#[cfg(debug_assertions)]
+mod fault {
+    use super::Host;
+
+    /// `BULKHEAD_TEST_WORKER`: `panics` or `hangs`.
+    pub(super) fn befall(host: &Host) {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        let Ok(what) = std::env::var("BULKHEAD_TEST_WORKER") else { return };
+        ONCE.call_once(|| {
+            let last = host.gateway().control().workers() - 1;
+            let left = host.gateway().control().ask(last, move |_| match what.as_str() {
+                "panics" => panic!("a test wants it"),
+                _ => std::thread::sleep(std::time::Duration::from_secs(3600)),
+            });
+            drop(left);
+        });
+    }
 }

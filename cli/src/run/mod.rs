@@ -10,7 +10,9 @@ mod host;
 pub mod hub;
 mod links;
 mod notice;
+mod service;
 mod state;
+mod watchdog;
 
 pub use carried::Carried;
 pub use event::EventLine;
@@ -20,4 +22,6 @@ pub use hits::{DEFAULT, HitTable, KeptHits};
 pub use host::{Applied, Host, HostOptions};
 pub use links::{Links, Look};
 pub use notice::Notice;
+pub use service::Service;
 pub use state::{DEFAULT_STATE, Resumption, StateDirectory};
+pub use watchdog::Watchdog;

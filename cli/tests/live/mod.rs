@@ -137,11 +137,17 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it and waits until it says that it runs.
     pub(crate) fn start(bed: &Bed, file: &GatewayFile, arguments: &[&str]) -> Program {
+        let mut program =
+            Program::begin(bed.gateway().command(env!("CARGO_BIN_EXE_bulkhead")), file, arguments);
+        program.wait_for("bulkhead: running", 1);
+        program
+    }
+
+    /// Starts it by a command that ends with its name, and waits for nothing.
+    pub(crate) fn begin(mut command: Command, file: &GatewayFile, arguments: &[&str]) -> Program {
         // Unless a test is about them, flows of one gateway are none of another's business.
         let state: &[&str] = if arguments.contains(&"--state") { &[] } else { &["--no-state"] };
-        let mut child = bed
-            .gateway()
-            .command(env!("CARGO_BIN_EXE_bulkhead"))
+        let mut child = command
             .args(["run", "-o", "json", "-c"])
             .arg(file.path())
             // Gateways of several tests run at once.
@@ -160,9 +166,7 @@ impl Program {
             }
         });
         let stdout = child.stdout.take();
-        let mut program = Program { child, stdout, said };
-        program.wait_for("bulkhead: running", 1);
-        program
+        Program { child, stdout, said }
     }
 
     /// How many lines of its standard error have this in them.
