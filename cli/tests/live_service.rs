@@ -4,7 +4,7 @@ mod live;
 mod root;
 
 use cli::testbed::{Bed, TcpOutcome};
-use live::{APP, GatewayFile, PING, Program, SOON, at, hosts, link, text, wait_until};
+use live::{APP, GatewayFile, PING, Program, SOON, at, hosts, link, socket, text, wait_until};
 use root::may_run;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -152,6 +152,55 @@ fn a_worker_that_hangs_ends_the_signs_of_life() {
     // As systemd does then.
     program.signal(libc::SIGABRT);
     assert!(!program.wait().0.success());
+}
+
+#[test]
+fn at_work_it_reads_and_writes_its_own_folders_and_no_others() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("sandbox").unwrap();
+    let (_web, _app) = hosts(&mut bed);
+    let socket = socket(&bed);
+    let text = text(PING, "adaptive");
+    let file = GatewayFile::new(&bed, &text);
+    // A place that root may read, and that is no business of a gateway.
+    let elsewhere = std::path::Path::new("/var/tmp").join(format!("{}.txt", bed.name()));
+    let own = std::env::temp_dir().join(format!("{}-own.txt", bed.name()));
+    for list in [&elsewhere, &own] {
+        std::fs::write(list, "10.0.10.10\n").unwrap();
+    }
+    let apply = |list: &std::path::Path| {
+        let path = std::env::temp_dir().join(format!("{}-feed.toml", bed.name()));
+        let feed = format!("[[feed]]\nsegment = \"web\"\nfile = \"{}\"\n", list.display());
+        std::fs::write(&path, format!("{text}\n{feed}")).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
+            .args(["apply", path.to_str().unwrap(), "--socket", socket.to_str().unwrap()])
+            .output()
+            .unwrap();
+        std::fs::remove_file(&path).unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let program = Program::start(&bed, &file, &["--socket", socket.to_str().unwrap()]);
+    if program.count("keeps the whole file system") > 0 {
+        eprintln!("skipped: {:#?}", program.said());
+        return;
+    }
+    let (code, said) = apply(&elsewhere);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("Permission denied"), "{said}");
+    assert_eq!(apply(&own).0, Some(0));
+    program.signal(libc::SIGTERM);
+    assert!(program.wait().0.success());
+    // Told to, it keeps what it may as root.
+    let program = Program::start(&bed, &file, &["--socket", socket.to_str().unwrap(), "--no-sandbox"]);
+    let (code, said) = apply(&elsewhere);
+    assert_eq!(code, Some(0), "{said}");
+    program.signal(libc::SIGTERM);
+    assert!(program.wait().0.success());
+    for list in [&elsewhere, &own] {
+        std::fs::remove_file(list).unwrap();
+    }
 }
 
 /// Runs the program as nobody, with these capabilities alone.

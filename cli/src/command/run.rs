@@ -4,12 +4,14 @@ use super::Outcome;
 use super::exports::Exports;
 use super::replay::{summary_json, summary_text};
 use crate::change::{Action, Keeper, KeeperError, Overlay, Started};
+use crate::config::feed::list_path;
 use crate::config::{self, Bundle, Checked, Configuration, LoadError};
 use crate::control::{Desk, Order, Server};
 use crate::feed::{Fed, Feeds, Shelf};
 use crate::run::hub::{Feed, Hub};
 use crate::run::{
-    DEFAULT_STATE, Gateway, Host, HostOptions, Notice, Resumption, Service, StartError, Watchdog, WorkerDied,
+    DEFAULT_STATE, Enforced, Gateway, Host, HostOptions, Notice, Resumption, Sandbox, Service, StartError,
+    Watchdog, WorkerDied,
 };
 use crossbeam_channel::Receiver;
 use dataplane::generation::LiveFlows;
@@ -17,6 +19,7 @@ use dataplane::port::xdp::Interface;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,10 @@ pub(super) struct Run {
     /// Keep nothing: neither versions nor flows.
     #[arg(long)]
     no_state: bool,
+    /// Leave the process the whole file system: by default it may read the folders of its configuration and feeds,
+    /// and write those of its state, socket and events, and no more (Landlock).
+    #[arg(long)]
+    no_sandbox: bool,
     /// How many versions are kept.
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     keep_versions: usize,
@@ -82,6 +89,10 @@ impl Run {
                 return Outcome::Failure;
             }
         };
+        // Before the first thread.
+        if !self.no_sandbox {
+            self.enter_sandbox(&base, &shelf);
+        }
         let report = &mut |word| tell!("bulkhead: {word}");
         let started = self.start(configuration.clone(), report).or_else(|error| match deny_all {
             // Better with fewer ports than not at all.
@@ -269,6 +280,38 @@ impl Run {
         match host.apply(checked, &bundle, None, &action, None, LiveFlows::Recheck) {
             Ok(_) => tell!("bulkhead: {} is in force", self.config.display()),
             Err(error) => tell!("error: {error}\nbulkhead: nothing has changed"),
+        }
+    }
+
+    /// Gives up what of the file system is not needed any more.
+    fn enter_sandbox(&self, configuration: &Configuration, shelf: &Shelf) {
+        let mut sandbox = Sandbox::default();
+        // A pipe has no folder that would be its own.
+        if self.config.is_file() {
+            sandbox.read(Sandbox::folder_of(&self.config));
+        }
+        configuration.sources().iter().for_each(|file| {
+            if file.path().is_file() {
+                sandbox.read(Sandbox::folder_of(file.path()));
+            }
+        });
+        for feed in &configuration.feeds {
+            sandbox.read(Sandbox::folder_of(&list_path(&shelf.gateway_file, feed)));
+        }
+        self.folder().into_iter().for_each(|folder| sandbox.write(folder));
+        if !self.no_socket {
+            let folder = Sandbox::folder_of(&self.socket);
+            // As the server would; where it can't be made the server says so.
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder);
+            sandbox.write(folder);
+        }
+        self.exports.written().for_each(|path| sandbox.write(path));
+        match sandbox.enforce() {
+            Ok(Enforced::Whole | Enforced::Partly) => {}
+            Ok(Enforced::Not) => {
+                tell!("bulkhead: this kernel has no Landlock, so the process keeps the whole file system");
+            }
+            Err(error) => tell!("bulkhead: the process keeps the whole file system: {error}"),
         }
     }
 
