@@ -5,6 +5,7 @@ use crate::answer::{LARGEST, LinkHeader};
 use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, Outcome, Verdict};
 use crate::counters::Counters;
+use crate::event::ReportSink;
 use crate::generation::Generation;
 use crate::hits::Hits;
 use crate::limiter::Limiter;
@@ -19,7 +20,7 @@ use classifier::addr::{PortId, VlanKey};
 use classifier::reason::DropReason;
 use classifier::wire::{Packet, link};
 use conntrack::time::Tick;
-use conntrack::{Tracker, config};
+use conntrack::{EndReason, FlowReport, Tracker, config};
 use std::sync::Arc;
 
 /// What is done where a neighbor's MAC is not known.
@@ -99,6 +100,7 @@ pub struct Engine {
     pub(crate) resolve: Resolve,
     pub(crate) hits: Hits,
     pub(crate) express: Express,
+    reports: Option<ReportSink>,
     aged: Tick,
 }
 
@@ -141,6 +143,7 @@ impl Engine {
             pool,
             resolve,
             hits,
+            reports: None,
             aged: Tick(0),
         }
     }
@@ -199,6 +202,7 @@ impl Engine {
         }
         self.counters.received += batch.len() as u64;
         self.counters.batches += 1;
+        self.report_ended();
         meter.done(Part::Settle);
     }
 
@@ -217,6 +221,7 @@ impl Engine {
                 self.tracker.advance_some(now, flows);
             }
         }
+        self.report_ended();
         stage::resolve::run_timers(self, now);
         stage::reassemble::run_timers(self, now);
         if now.since(self.aged) >= MINUTE {
@@ -239,6 +244,33 @@ impl Engine {
                 };
                 self.tell_late(waiting.tag, outcome);
                 self.pool.give(waiting.frame);
+            }
+        }
+    }
+
+    /// Counts what passes by each flow from now on, and reports flows that end to `sink`. This allocates.
+    pub fn report_flows(&mut self, sink: ReportSink) {
+        self.tracker.keep_ledger();
+        self.reports = Some(sink);
+    }
+
+    /// Hands on what has ended, where somebody wants to know.
+    #[inline]
+    fn report_ended(&mut self) {
+        if let Some(sink) = &self.reports {
+            let lost = self.tracker.report_ended(|report| sink.send(report));
+            sink.lose(lost);
+        }
+    }
+
+    /// Reports the flows that live as ended: nobody will hear of them any more.
+    pub(crate) fn report_last(&mut self) {
+        self.report_ended();
+        let Some(sink) = &self.reports else { return };
+        let flows: Vec<_> = self.tracker.flows().collect();
+        for flow in flows {
+            if let Some(report) = self.tracker.report(flow) {
+                sink.send(FlowReport { end: Some(EndReason::Forced), ..report });
             }
         }
     }

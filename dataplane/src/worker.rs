@@ -233,6 +233,7 @@ impl Worker {
         self.tell_late();
         self.transmit();
         let counters = self.engine.counters().clone();
+        self.engine.report_last();
         let mut tracker = self.engine.into_tracker();
         tracker.advance(clock.now());
         Stopped { counters, tracker }

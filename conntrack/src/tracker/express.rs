@@ -36,6 +36,16 @@ pub struct Entrance {
 }
 
 impl Entrance {
+    #[inline]
+    pub(super) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    #[inline]
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+
     /// Which way the packet goes.
     #[must_use]
     #[inline]

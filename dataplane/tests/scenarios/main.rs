@@ -15,6 +15,7 @@ mod fragments;
 mod ipv4;
 mod ipv6;
 mod modes;
+mod reports;
 mod reload;
 mod resolve;
 mod restart;

@@ -305,6 +305,7 @@ fn go_by<A: Family + Destination>(
     } else {
         tracker.datagram::<A>(settled, entrance);
     }
+    tracker.count_entered::<A>(settled, entrance, lean.ip_length());
     express.lanes.adjacencies[lane] = adjacency;
     let outcome = &mut batch.outcomes[lane];
     outcome.rule = entrance.rule;
