@@ -101,7 +101,7 @@ impl Run {
             Host::new(gateway, options, keeper, (base, overlay), &mut |word| tell!("bulkhead: {word}"));
         let sources = vec![host.gateway().events().clone()];
         let feed = self.exports.feed();
-        let exports = opened.start(&feed).and_then(|exporters| {
+        let exports = opened.start(&feed, &host).and_then(|exporters| {
             // Before anything that came after it.
             restored.into_iter().for_each(|restored| feed.note(restored));
             let hub = Hub::start(sources, Arc::clone(host.shared()), feed.clone(), self.exports.rate())?;
@@ -171,6 +171,7 @@ impl Run {
         if let Err(error) = host.keep_hits() {
             tell!("bulkhead: rule hits are not kept: {error}");
         }
+        exporters.last_look();
         let stop = host.into_gateway().stop();
         // What the workers have told of to the last.
         drop(hub);

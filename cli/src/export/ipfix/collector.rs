@@ -20,6 +20,8 @@ const SET_HEADER: usize = 4;
 const LONGEST: usize = 1400;
 /// Templates go out again, for a collector that was not there (§8.4).
 const REFRESH: Duration = Duration::from_secs(60);
+/// After an error they are in every message for so long: a collector that is started again has none.
+const TROUBLE: Duration = Duration::from_secs(5);
 /// How long the system's queue may stay full before a message is lost.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -31,6 +33,8 @@ pub(super) struct Collector {
     templates: Templates,
     /// When they were sent; `None`: they are due.
     told: Option<Instant>,
+    /// When a message could not be sent.
+    failed: Option<Instant>,
     /// Data records that were sent.
     sequence: u32,
     message: Vec<u8>,
@@ -51,6 +55,7 @@ impl Collector {
             socket: None,
             templates,
             told: None,
+            failed: None,
             sequence: 0,
             message: Vec::with_capacity(LONGEST),
             set: None,
@@ -80,8 +85,9 @@ impl Collector {
     }
 
     /// Whether templates are due again.
-    pub(super) fn is_due(&self) -> bool {
+    fn is_due(&self) -> bool {
         self.told.is_none_or(|told| told.elapsed() >= REFRESH)
+            || self.failed.is_some_and(|failed| failed.elapsed() < TROUBLE)
     }
 
     fn add(&mut self, set: u16, record: &[u8]) {
@@ -135,8 +141,7 @@ impl Collector {
             }
             Err(_) => {
                 self.totals.lost += of_flows;
-                // It may have been started again, and know no template.
-                self.told = None;
+                self.failed = Some(Instant::now());
             }
         }
         self.message.clear();

@@ -118,7 +118,8 @@ impl Ipfix {
     pub fn last_look(&self) {
         self.look.is_wanted.store(true, Ordering::Release);
         let deadline = Instant::now() + LAST_LOOK;
-        while !self.look.is_done.load(Ordering::Acquire) && Instant::now() < deadline {
+        let is_there = || !self.thread.thread.is_finished() && !self.look.is_done.load(Ordering::Acquire);
+        while is_there() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -145,7 +146,7 @@ struct Teller {
 
 impl Teller {
     fn run(mut self, drops: &Receiver<Arc<Told>>, look: &LastLook) {
-        let (mut walked, mut totals_at) = (Instant::now(), Instant::now());
+        let (mut walked, mut totals_at, mut flushed) = (Instant::now(), Instant::now(), Instant::now());
         let mut reported = self.collector.totals;
         loop {
             let is_over = match drops.recv_timeout(EVERY) {
@@ -157,6 +158,10 @@ impl Teller {
                 Err(RecvTimeoutError::Disconnected) => true,
             };
             drops.try_iter().take(ROOM).for_each(|told| self.tell(&told));
+            if flushed.elapsed() < EVERY && !is_over {
+                continue;
+            }
+            flushed = Instant::now();
             self.tell_ended();
             if look.is_wanted.load(Ordering::Acquire) && !look.is_done.load(Ordering::Acquire) {
                 self.walk();

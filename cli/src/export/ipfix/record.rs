@@ -115,15 +115,40 @@ impl Record {
 
 /// The forwarding status that comes nearest to a reason (RFC 7270 §4.12).
 fn status(reason: DropReason) -> u8 {
-    match reason.name() {
-        "default-deny" | "rule-deny" | "rule-reject" | "default-reject" | "policy-changed" => 129,
-        "no-route" => 131,
-        "neighbor-failed" => 132,
-        "too-big" => 133,
-        "ttl-expired" => 137,
-        "spoofed" => 140,
-        "local-deny" => 141,
-        _ => DROPPED,
+    match reason {
+        DropReason::PolicyDeny
+        | DropReason::PolicyReject
+        | DropReason::DefaultDeny
+        | DropReason::DefaultReject
+        | DropReason::PolicyChanged => 129,
+        DropReason::NoRoute => 131,
+        DropReason::NeighborFailed => 132,
+        DropReason::TooBig => 133,
+        DropReason::TtlExpired => 137,
+        DropReason::RuleLimit | DropReason::SegmentLimit => 138,
+        DropReason::Spoofed => 140,
+        DropReason::LocalDeny => 141,
+        DropReason::Runt
+        | DropReason::Oversize
+        | DropReason::UnknownVlan
+        | DropReason::BadSourceMac
+        | DropReason::NotForUs
+        | DropReason::UnsupportedEthertype
+        | DropReason::ArpInvalid
+        | DropReason::NdInvalid
+        | DropReason::MalformedIp
+        | DropReason::IpOptions
+        | DropReason::Ipv6Extension
+        | DropReason::Martian
+        | DropReason::BadDestination
+        | DropReason::FragmentInvalid
+        | DropReason::FragmentOrphan
+        | DropReason::MalformedL4
+        | DropReason::TcpFlags
+        | DropReason::SameVlan
+        | DropReason::CtInvalid
+        | DropReason::FlowTableFull
+        | DropReason::TxFull => DROPPED,
     }
 }
 
