@@ -16,6 +16,7 @@ use crate::network::{Role, Vlan, VlanIndex};
 use crate::stage;
 use crate::stage::express::Express;
 use crate::stage::reassemble::Fragments;
+use crate::tap::Tap;
 use classifier::addr::{PortId, VlanKey};
 use classifier::reason::DropReason;
 use classifier::wire::{Packet, link};
@@ -101,6 +102,7 @@ pub struct Engine {
     pub(crate) hits: Hits,
     pub(crate) express: Express,
     reports: Option<ReportSink>,
+    tap: Option<Box<Tap>>,
     aged: Tick,
 }
 
@@ -144,6 +146,7 @@ impl Engine {
             resolve,
             hits,
             reports: None,
+            tap: None,
             aged: Tick(0),
         }
     }
@@ -194,7 +197,13 @@ impl Engine {
 
     /// The same, while `meter` is told of each part that is done.
     pub fn process_metered<M: Meter>(&mut self, now: Tick, batch: &mut Batch, meter: &mut M) {
+        if let Some(tap) = &mut self.tap {
+            tap.stage(&self.arena, batch);
+        }
         crate::pipeline::run(self, now, batch, meter);
+        if let Some(tap) = &mut self.tap {
+            tap.tell(now, self.generation.epoch(), batch);
+        }
         for lane in batch.held() {
             if let Some(frame) = batch.take(lane) {
                 self.pool.give(frame);
@@ -252,6 +261,25 @@ impl Engine {
     pub fn report_flows(&mut self, sink: ReportSink) {
         self.tracker.keep_ledger();
         self.reports = Some(sink);
+    }
+
+    /// Copies frames through a tap from now on.
+    ///
+    /// # Errors
+    /// There is one already; the tap comes back.
+    pub fn attach(&mut self, tap: Box<Tap>) -> Result<(), Box<Tap>> {
+        match &self.tap {
+            Some(_) => Err(tap),
+            None => {
+                self.tap = Some(tap);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the tap off.
+    pub fn detach(&mut self) -> Option<Box<Tap>> {
+        self.tap.take()
     }
 
     /// Hands on what has ended, where somebody wants to know.

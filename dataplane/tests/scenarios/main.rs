@@ -20,4 +20,5 @@ mod reload;
 mod resolve;
 mod restart;
 mod stitch;
+mod tap;
 mod tcp;
