@@ -14,12 +14,14 @@
 #[macro_use]
 mod stream;
 
+pub mod capture;
 pub mod change;
 pub mod command;
 pub mod config;
 pub mod control;
 pub mod demo;
 pub mod diagnostic;
+pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod replay;

@@ -53,7 +53,8 @@ impl Collector {
             .map(|entry| entry.unwrap().path())
             .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nfcapd.2")))
             .expect("nfcapd has written a file");
-        let text = format!("[{}]", nfdump(&["-q", "-o", "json", "-r"], &file).trim().trim_matches(['[', ']']));
+        let text =
+            format!("[{}]", nfdump(&["-q", "-o", "json", "-r"], &file).trim().trim_matches(['[', ']']));
         let records = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         (records, nfdump(&["-E"], &file))
     }
@@ -93,7 +94,10 @@ fn a_collector_counts_the_flows_packets_bytes_and_drops_that_the_gateway_has_cou
     let _echo = (app.tcp_echo(at(9001)).unwrap(), app.udp_echo(at(9002)).unwrap());
     let v6: IpAddr = "fd00:20::10".parse().unwrap();
     for payload in [100, 200, 300] {
-        assert_eq!(web.udp_request(at(9002), &vec![7; payload], SOON).unwrap(), UdpOutcome::Answered(vec![7; payload]));
+        assert_eq!(
+            web.udp_request(at(9002), &vec![7; payload], SOON).unwrap(),
+            UdpOutcome::Answered(vec![7; payload])
+        );
     }
     for _ in 0..20 {
         assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);

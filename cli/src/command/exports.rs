@@ -2,8 +2,8 @@
 
 use crate::control::Desk;
 use crate::export::{
-    Collect, EventFile, Exporter, Exporting, FileOptions, Ipfix, IpfixOptions, Responder, Syslog, SyslogTarget,
-    collector_address, listen_address,
+    Collect, EventFile, Exporter, Exporting, FileOptions, Ipfix, IpfixOptions, Responder, Syslog,
+    SyslogTarget, collector_address, listen_address,
 };
 use crate::run::Host;
 use crate::run::hub::{Feed, Told, What};
@@ -118,7 +118,8 @@ impl Opened {
             at_work.push(Exporting::start("syslog", feed, Syslog::new(target, &host_name()))?);
         }
         let interfaces = || host.gateway().guards().iter().map(|guard| guard.interface().index).collect();
-        let ipfix = self.ipfix.map(|options| Ipfix::start(options, Arc::clone(host.shared()), feed, interfaces()));
+        let ipfix =
+            self.ipfix.map(|options| Ipfix::start(options, Arc::clone(host.shared()), feed, interfaces()));
         Ok(Exporters { at_work, ipfix: ipfix.transpose()?, reopen: self.reopen })
     }
 }
@@ -138,8 +139,7 @@ impl Exporters {
     pub(super) fn finish(self) {
         let deadline = Instant::now() + AT_THE_END;
         let at_work = self.at_work.into_iter().chain(self.ipfix.map(Ipfix::into_exporting));
-        let late =
-            at_work.filter_map(|export| (!export.finish(deadline)).then_some(())).count();
+        let late = at_work.filter_map(|export| (!export.finish(deadline)).then_some(())).count();
         if late > 0 {
             tell!("bulkhead: the last events could not be handed on in {} seconds", AT_THE_END.as_secs());
         }

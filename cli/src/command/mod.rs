@@ -1,10 +1,12 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
 mod act;
+mod capture;
 mod change;
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod exports;
 mod man;
 mod observe;
@@ -35,6 +37,8 @@ pub struct CommandLine {
 enum Command {
     /// Put a gateway file into force on a running gateway.
     Apply(change::Apply),
+    /// Write frames that a running gateway judges, with their verdicts, to a pcapng file.
+    Capture(capture::Capture),
     /// Check a gateway file and all that it includes, and run its tests.
     Check(check::Check),
     /// Keep the change that was applied with `--confirm`.
@@ -45,6 +49,8 @@ enum Command {
     Man(man::Man),
     /// Show the gateway at work between three network namespaces.
     Demo(demo::DemoCommand),
+    /// Say whether this machine is fit to be a gateway.
+    Doctor(doctor::Doctor),
     /// Tell what a file or an earlier version would change of what is in force.
     Diff(change::Diff),
     /// List, count or end live flows.
@@ -81,11 +87,13 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
             Command::Apply(apply) => apply.run(),
+            Command::Capture(capture) => capture.run(),
             Command::Check(check) => check.run(),
             Command::Confirm(confirm) => confirm.run(),
             Command::Completions(completions) => completions.run(CommandLine::command()),
             Command::Man(man) => man.run(CommandLine::command()),
             Command::Demo(demo) => demo.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Diff(diff) => diff.run(),
             Command::Flow(flow) => flow.run(),
             Command::History(history) => history.run(),

@@ -14,8 +14,8 @@
 use super::Tracker;
 use super::admission::RECLAIM;
 use crate::evict;
-use crate::ledger::EndReason;
 use crate::flood::{FloodLevel, Groups, Kind, Share};
+use crate::ledger::EndReason;
 use crate::moment::Moment;
 use crate::packet::Opening;
 use crate::state::Class;

@@ -44,9 +44,8 @@ fn frames_are_told_as_they_came_in_with_their_fates_on_the_short_way_and_the_who
 #[test]
 fn only_what_is_wanted_is_told_and_what_finds_no_room_is_counted() {
     let mut bed = Bed::new(open());
-    let wanted = Box::new(|_: PortId, _: &[u8], outcome: &dataplane::batch::Outcome| {
-        outcome.verdict == Verdict::Drop
-    });
+    let wanted =
+        Box::new(|_: PortId, _: &[u8], outcome: &dataplane::batch::Outcome| outcome.verdict == Verdict::Drop);
     let (tap, reader) = tap(LONGEST, LONGEST, 4, wanted);
     bed.engine.attach(tap).unwrap();
     let (other, _) = dataplane::tap::tap(LONGEST, LONGEST, 1, Box::new(|_, _, _| true));

@@ -161,7 +161,8 @@ impl Collector {
         };
         let sent = socket.send(&self.message);
         // That nobody heard the message before makes this one's no worse: the port, which is the stream's name, stays.
-        if sent.is_ok() || sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        if sent.is_ok() || sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        {
             self.socket = Some(socket);
         }
         sent.map(|_| ())

@@ -86,7 +86,11 @@ impl Record {
     }
 
     /// A drop; `None` where the frame was not of IP.
-    pub(super) fn of_drop(record: &crate::run::hub::Record, wall: Wall, interfaces: &[u32]) -> Option<Record> {
+    pub(super) fn of_drop(
+        record: &crate::run::hub::Record,
+        wall: Wall,
+        interfaces: &[u32],
+    ) -> Option<Record> {
         let event = &record.event;
         let reason = event.outcome.reason?;
         let (source, destination) = event.addresses?;

@@ -64,29 +64,29 @@ impl Element {
     /// Number, length, and whether it is of the reverse direction.
     fn definition(self) -> (u16, u16, bool) {
         match self {
-            Start => (152, 8, false),         // flowStartMilliseconds
-            End => (153, 8, false),           // flowEndMilliseconds
-            Source4 => (8, 4, false),         // sourceIPv4Address
-            Destination4 => (12, 4, false),   // destinationIPv4Address
-            Source6 => (27, 16, false),       // sourceIPv6Address
-            Destination6 => (28, 16, false),  // destinationIPv6Address
-            SourcePort => (7, 2, false),      // sourceTransportPort
+            Start => (152, 8, false),          // flowStartMilliseconds
+            End => (153, 8, false),            // flowEndMilliseconds
+            Source4 => (8, 4, false),          // sourceIPv4Address
+            Destination4 => (12, 4, false),    // destinationIPv4Address
+            Source6 => (27, 16, false),        // sourceIPv6Address
+            Destination6 => (28, 16, false),   // destinationIPv6Address
+            SourcePort => (7, 2, false),       // sourceTransportPort
             DestinationPort => (11, 2, false), // destinationTransportPort
-            Icmp4 => (32, 2, false),          // icmpTypeCodeIPv4
-            Icmp6 => (139, 2, false),         // icmpTypeCodeIPv6
-            Protocol => (4, 1, false),        // protocolIdentifier
-            Octets => (1, 8, false),          // octetDeltaCount
-            Packets => (2, 8, false),         // packetDeltaCount
+            Icmp4 => (32, 2, false),           // icmpTypeCodeIPv4
+            Icmp6 => (139, 2, false),          // icmpTypeCodeIPv6
+            Protocol => (4, 1, false),         // protocolIdentifier
+            Octets => (1, 8, false),           // octetDeltaCount
+            Packets => (2, 8, false),          // packetDeltaCount
             ReverseOctets => (1, 8, true),
             ReversePackets => (2, 8, true),
-            Vlan => (58, 2, false),           // vlanId
-            PostVlan => (59, 2, false),       // postVlanId
-            Ingress => (10, 4, false),        // ingressInterface
-            Egress => (14, 4, false),         // egressInterface
-            EndReason => (136, 1, false),     // flowEndReason
-            Direction => (239, 1, false),     // biflowDirection
-            Forwarding => (89, 1, false),     // forwardingStatus (RFC 7270 §4.12)
-            Event => (233, 1, false),         // firewallEvent
+            Vlan => (58, 2, false),       // vlanId
+            PostVlan => (59, 2, false),   // postVlanId
+            Ingress => (10, 4, false),    // ingressInterface
+            Egress => (14, 4, false),     // egressInterface
+            EndReason => (136, 1, false), // flowEndReason
+            Direction => (239, 1, false), // biflowDirection
+            Forwarding => (89, 1, false), // forwardingStatus (RFC 7270 §4.12)
+            Event => (233, 1, false),     // firewallEvent
             Rule => (RULE, VARIABLE, false),
         }
     }
