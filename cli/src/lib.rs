@@ -28,3 +28,4 @@ pub mod replay;
 pub mod run;
 pub mod stats;
 pub mod testbed;
+pub mod top;

@@ -13,6 +13,7 @@ use crate::macs::Macs;
 use crate::meter::{Meter, Part};
 use crate::neighbors::Neighbors;
 use crate::network::{Role, Vlan, VlanIndex};
+use crate::pace::Pace;
 use crate::stage;
 use crate::stage::express::Express;
 use crate::stage::reassemble::Fragments;
@@ -101,6 +102,7 @@ pub struct Engine {
     pub(crate) resolve: Resolve,
     pub(crate) hits: Hits,
     pub(crate) express: Express,
+    pub(crate) pace: Pace,
     reports: Option<ReportSink>,
     tap: Option<Box<Tap>>,
     aged: Tick,
@@ -145,6 +147,7 @@ impl Engine {
             pool,
             resolve,
             hits,
+            pace: Pace::default(),
             reports: None,
             tap: None,
             aged: Tick(0),
@@ -301,6 +304,12 @@ impl Engine {
                 sink.send(FlowReport { end: Some(EndReason::Forced), ..report });
             }
         }
+    }
+
+    /// What its worker's turns have taken.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// What the engine has counted.

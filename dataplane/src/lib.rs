@@ -36,6 +36,7 @@ mod errand;
 pub mod event;
 pub mod hits;
 pub mod inspect;
+pub mod pace;
 pub mod tap;
 pub mod worker;
 

@@ -15,6 +15,7 @@ mod run;
 mod schema;
 mod show;
 mod table;
+mod top;
 mod why;
 
 use crate::config::{Checked, Configuration, LoadError, load_checked};
@@ -77,6 +78,8 @@ enum Command {
     Segment(act::Segment),
     /// Show what a running gateway knows and counts.
     Show(show::Show),
+    /// Show what a running gateway does, on a screen.
+    Top(top::Top),
     /// Say what the policy makes of one new flow, and why.
     Why(why::WhyCommand),
 }
@@ -107,6 +110,7 @@ impl CommandLine {
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
             Command::Show(show) => show.run(),
+            Command::Top(top) => top.run(),
             Command::Why(why) => why.run(),
         };
         outcome.into()
