@@ -40,7 +40,7 @@ fn board() -> Board {
     board.hear(&event("reject", Some("no-telnet"), 23));
     board.hear(&Ok(json!({ "time": "T", "suppressed": 90, "reason": "default-deny" })));
     board.hear(&Err(9));
-    board.look(sample(2, 3_000_000, 2_100, json!([[1000, 1_900], [50_000, 100], [2_000_000, 1]])));
+    board.look(sample(2, 3_000_000, 2_100, json!([[1000, 1_900], [50_000, 100], [2_000_000, 3]])));
     board
 }
 
