@@ -42,6 +42,7 @@ mod wheel;
 
 pub use flood::FloodLevel;
 pub use hash::FlowHash;
+pub use limits::LimitShare;
 pub use packet::{Opening, Packet, Relation, Tracked};
 pub use state::State;
 pub use statistics::Statistics;

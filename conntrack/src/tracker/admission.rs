@@ -27,20 +27,28 @@ impl Tracker {
     pub fn open(&mut self, now: Tick, opening: Opening, terms: Terms) -> Result<FlowId, DropReason> {
         let now = self.clock(now);
         let old = self.find(now, &opening.key);
-        self.check_rule_limit(now, old, &terms)?;
+        let opened =
+            self.check_rule_limit(now, old, &terms).and_then(|()| self.admit_flow(now, opening, &terms));
+        if opened.is_err() && terms.max_flows.is_some() {
+            self.counts.withdraw();
+        }
+        opened
+    }
+
+    fn admit_flow(&mut self, now: Tick, opening: Opening, terms: &Terms) -> Result<FlowId, DropReason> {
         match self.find(now, &opening.key) {
             Some(old) => {
                 self.end(old);
                 self.statistics.replaced += 1;
             }
             None => {
-                self.admit(now, &opening, &terms)?;
+                self.admit(now, &opening, terms)?;
                 self.make_room(now)?;
             }
         }
         let mut body =
             Body::new(opening.opener, opening.vlan, opening.source_mac, opening.state, opening.peers);
-        agree(&mut body, &terms);
+        agree(&mut body, terms);
         body.set_responder_vlan(terms.responder_vlan);
         body.deadline = Moment::of(now).after(tcp::opening_span(&self.rules, opening.key.protocol(), &body));
         let flow = match opening.key {
@@ -62,13 +70,13 @@ impl Tracker {
     fn check_rule_limit(&mut self, now: Tick, old: Option<FlowId>, terms: &Terms) -> Result<(), DropReason> {
         let (Some(rule), Some(limit)) = (terms.rule, terms.max_flows) else { return Ok(()) };
         let takes_its_place = old.is_some_and(|old| self.body(old).rule() == Some(rule));
-        let is_over = |counts: &RuleCounts| {
-            counts.of(rule).is_none_or(|count| count - u32::from(takes_its_place && count > 0) >= limit)
-        };
-        if is_over(&self.counts) {
+        // The flow that goes is counted still.
+        let limit = limit.saturating_add(u32::from(takes_its_place));
+        let is_over = |counts: &mut RuleCounts| counts.announce(rule).is_none_or(|total| total > limit);
+        if is_over(&mut self.counts) {
             // Some may have expired since the timers last ran.
             self.sweep(now, false, RECLAIM);
-            if is_over(&self.counts) {
+            if is_over(&mut self.counts) {
                 self.statistics.rule_limited += 1;
                 return Err(DropReason::RuleLimit);
             }

@@ -211,6 +211,7 @@ impl Trace {
 
 /// What passed a [`TracePort`]. The port is the only writer.
 #[derive(Debug, Default)]
+#[repr(align(128))] // Ports of several workers must not write into one line.
 pub struct Tally {
     received: AtomicU64,
     sent: AtomicU64,

@@ -20,3 +20,4 @@ mod resolve;
 mod restart;
 mod stitch;
 mod tcp;
+mod workers;
