@@ -13,9 +13,6 @@
 //! to can send all it sends to one worker, as it can by using a single pair of addresses. The other workers
 //! don't notice.
 
-/// Bytes of the longest key that a driver of today asks for, and more.
-const LONGEST_KEY: usize = 256;
-
 /// A key that is the same in both directions, and the table behind it.
 #[derive(Clone, Debug)]
 pub struct SymmetricKey {
@@ -52,7 +49,7 @@ impl SymmetricKey {
     /// The key as a driver takes it, of so many bytes.
     #[must_use]
     pub fn bytes(&self, length: usize) -> Vec<u8> {
-        self.pattern.to_be_bytes().into_iter().cycle().take(length.min(LONGEST_KEY)).collect()
+        self.pattern.to_be_bytes().into_iter().cycle().take(length).collect()
     }
 
     /// The queue that stands in a driver's table at a place. All ports have the same, also where some tables are longer.

@@ -249,6 +249,18 @@ impl Worker {
         }
     }
 
+    /// The only worker, which serves any number of queues of each port.
+    #[must_use]
+    pub fn alone(
+        engine: Engine,
+        ports: Vec<Vec<Box<dyn Port>>>,
+        control: Arc<Control>,
+        idle: Idle,
+        events: Option<EventSink>,
+    ) -> Worker {
+        Worker { ports, ..Worker::new(engine, Vec::new(), control, 0, idle, events) }
+    }
+
     /// A worker that shares its work with others, which serves any number of queues of each port, none too. Its
     /// engine has [joined](Engine::join) theirs.
     ///

@@ -7,7 +7,7 @@ use crate::change::{Action, Keeper, KeeperError, Overlay, Started};
 use crate::config::{self, Bundle, Configuration};
 use crate::control::{Desk, Order, Server};
 use crate::run::hub::Hub;
-use crate::run::{DEFAULT_STATE, Gateway, Host, HostOptions, Resumption};
+use crate::run::{DEFAULT_STATE, Gateway, Host, HostOptions, Resumption, leave_to_workers};
 use crossbeam_channel::Receiver;
 use dataplane::generation::LiveFlows;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -73,6 +73,7 @@ impl Run {
                 return Outcome::Failure;
             }
         };
+        leave_to_workers(&configuration.topology.cores);
         let report = &mut |word| tell!("bulkhead: {word}");
         let started = match self.folder() {
             None => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
@@ -99,7 +100,7 @@ impl Run {
         let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
         let mut host =
             Host::new(gateway, options, keeper, (base, overlay), &mut |word| tell!("bulkhead: {word}"));
-        let sources = vec![host.gateway().events().clone()];
+        let sources = host.gateway().events().to_vec();
         let feed = self.exports.feed();
         let exports = opened.start(&feed).and_then(|exporters| {
             // Before anything that came after it.
@@ -301,11 +302,9 @@ fn announce(gateway: &Gateway) {
             tell!("bulkhead: port {}: switched off: {}", port.name, guard.offloads_changed().join(", "));
         }
     }
-    if topology.cores.len() > 1 {
-        tell!("bulkhead: this version runs one worker; cores after the first are not used");
-    }
-    if topology.ports.iter().any(|p| p.queues > 1) {
-        tell!("bulkhead: this version serves one queue of a port; the interface must have no more");
+    let workers = gateway.control().workers();
+    if workers > 1 {
+        tell!("bulkhead: {workers} workers; both directions of a flow meet: {}", gateway.spread_by());
     }
     tell!("bulkhead: running");
 }

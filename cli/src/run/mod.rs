@@ -1,5 +1,6 @@
 //! The gateway at work: ports opened, workers started, policies put into force, everything put back at the end.
 
+mod crew;
 mod event;
 mod file;
 mod gateway;
@@ -9,6 +10,7 @@ pub mod hub;
 mod links;
 mod state;
 
+pub use crew::leave_to_workers;
 pub use event::EventLine;
 pub use file::replace_file;
 pub use gateway::{Gateway, ReloadError, StartError, Stop};

@@ -19,7 +19,8 @@ use conntrack::Tracker;
 use conntrack::snapshot::{self, Broken, Names, Skip, Snapshot, Stamp};
 use conntrack::time::Tick;
 use dataplane::engine::Engine;
-use dataplane::restore::Restored;
+use dataplane::ownership::Owners;
+use dataplane::restore::{Restored, restore};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -74,10 +75,11 @@ impl StateDirectory {
         self.path.join(name)
     }
 
-    /// Takes up the flows that were saved, if there are any, into an engine that has seen no packet yet.
+    /// Takes up the flows that were saved, if there are any, into engines that have seen no packet yet.
     pub fn restore(
         &self,
-        engine: &mut Engine,
+        engines: &mut [Engine],
+        owners: &Owners,
         now: Tick,
         names: &Names<'_>,
         configuration: &Configuration,
@@ -98,8 +100,9 @@ impl StateDirectory {
         };
         let header = snapshot.header();
         let away = header.saved.until(&stamp());
+        let mut engines: Vec<&mut Engine> = engines.iter_mut().collect();
         Resumption::Restored {
-            flows: engine.restore(now, &snapshot, names, away.unwrap_or_default()),
+            flows: restore(&mut engines, owners, now, &snapshot, names, away.unwrap_or_default()),
             away,
             is_same_configuration: header.configuration == checksum(configuration),
         }

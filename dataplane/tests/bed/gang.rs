@@ -8,6 +8,7 @@ use classifier::addr::{Mac, PortId};
 use classifier::policy::{Policy, Timestamp};
 use conntrack::LimitShare;
 use conntrack::config::Config;
+use conntrack::snapshot::{Names, Snapshot, Stamp, write};
 use conntrack::time::Tick;
 use dataplane::arena::{Arena, FramePool};
 use dataplane::counters::Counters;
@@ -18,8 +19,9 @@ use dataplane::network::PortFacts;
 use dataplane::ownership::{Owners, Spread};
 use dataplane::port::Port;
 use dataplane::port::memory::{MemoryPort, Wire};
+use dataplane::restore::restore;
 use dataplane::topology::Idle;
-use dataplane::worker::{Control, Hands, Worker};
+use dataplane::worker::{Clock, Control, Hands, Worker};
 use dataplane::{queues_of, server_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -83,6 +85,26 @@ impl Gang {
         });
         let workers = seats.map(|worker| (worker, Hands::default())).collect();
         Gang { setup, now, generations, control, workers, wires, events, pushed: 0 }
+    }
+
+    /// Ends all workers, and begins anew with so many, who have the flows of those.
+    pub(crate) fn restarted(self, workers: usize) -> Gang {
+        let Gang { setup, now, control, workers: old, .. } = self;
+        control.stop();
+        let threads: Vec<_> =
+            old.into_iter().map(|(worker, _)| std::thread::spawn(|| worker.run(Clock::start()))).collect();
+        let trackers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap().tracker).collect();
+        let mut bytes = Vec::new();
+        let before = setup.clone();
+        write(&trackers, &names(&before), &Stamp::default(), 0, &mut bytes).unwrap();
+        let mut gang = Gang::new(setup, workers, workers, Spread::keyed([5; 16]));
+        gang.now = now;
+        let mut engines: Vec<_> = gang.workers.iter_mut().map(|(worker, _)| worker.engine()).collect();
+        let owners = Owners::new(Spread::keyed([5; 16]), workers, engines[0].generation().network());
+        let snapshot = Snapshot::open(&bytes).unwrap();
+        let restored = restore(&mut engines, &owners, now, &snapshot, &names(&before), Duration::ZERO);
+        assert_eq!(restored.flows, restored.saved, "{restored:?}");
+        gang
     }
 
     /// Puts another policy, or whatever else has changed in the setup, into force.
@@ -183,6 +205,14 @@ impl Gang {
         }
         all.sort_unstable();
         all
+    }
+}
+
+fn names(setup: &Setup) -> Names<'_> {
+    Names {
+        ports: setup.topology.ports.iter().map(|port| port.name.as_str()).collect(),
+        stitches: setup.topology.stitches.iter().map(|stitch| stitch.name.as_str()).collect(),
+        rules: setup.policy.rules().iter().map(|rule| rule.id.as_str()).collect(),
     }
 }
 

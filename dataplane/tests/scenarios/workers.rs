@@ -4,7 +4,7 @@
 use crate::bed::Setup;
 use crate::bed::frame::Ip;
 use crate::bed::gang::Gang;
-use crate::bed::network::{DB, DESK, FAR, PRINTER, TRUNK, WAN, WEB, open, policy, rule};
+use crate::bed::network::{DB, DESK, FAR, Host, PRINTER, TRUNK, WAN, WEB, open, policy, rule};
 use crate::express::{Random, World};
 use classifier::policy::{Action, DefaultAction, Mode, Rule, Timestamp};
 use classifier::reason::DropReason;
@@ -189,4 +189,37 @@ fn a_worker_that_is_stuck_drops_what_it_should_have_had_and_nothing_else() {
     assert_eq!(all.received, pushed);
     assert_eq!(all.handed_lost, all.dropped[full]);
     assert_eq!(all.forwarded + all.dropped[full], pushed, "{all:?}");
+}
+
+/// Flows that were saved by some workers go to their owners among others.
+#[test]
+fn after_a_restart_with_another_number_of_workers_every_flow_is_where_its_packets_go() {
+    let mut gang = Gang::new(open(), 2, 2, keyed());
+    let mut random = Random::of(17);
+    let udp = |n: u16, from: Host, to: Host, v6: bool| {
+        let (from_ip, to_ip) = if v6 { (from.v6(), to.v6()) } else { (from.v4(), to.v4()) };
+        Ip::udp(from_ip, to_ip, (4000 + n, 4000 + n), b"hello").by(&from).bytes()
+    };
+    let talks: Vec<_> = (0..40_u16).map(|n| (n, [DB, FAR][usize::from(n % 2)], n % 3 == 0)).collect();
+    for (n, to, v6) in &talks {
+        gang.push(random.next(), TRUNK, &udp(*n, WEB, *to, *v6));
+        gang.push(
+            random.next(),
+            TRUNK,
+            &Ip::udp(DESK.v4(), PRINTER.v4(), (*n + 1, 9), b"x").between_macs(&DESK, PRINTER.mac).bytes(),
+        );
+        gang.settle(&mut || random.next());
+    }
+    let flows = gang.flows().len();
+    assert_eq!(flows, 80);
+    for workers in [3, 1, 4] {
+        gang = gang.restarted(workers);
+        assert_eq!(gang.flows().len(), flows);
+        for (n, to, v6) in &talks {
+            gang.push(random.next(), to.port, &udp(*n, *to, WEB, *v6));
+            gang.settle(&mut || random.next());
+        }
+        let counters = gang.counters();
+        assert_eq!((counters.forwarded, counters.flows), (40, 0), "all are replies: {counters:?}");
+    }
 }
