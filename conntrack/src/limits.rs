@@ -47,8 +47,15 @@ impl LimitShare {
         (0..workers).map(|own| LimitShare { all: Arc::clone(&all), own }).collect()
     }
 
-    /// Shows a count. A total that is taken afterwards by anybody who has shown its own before has it in.
+    /// Shows a count, sooner or later.
     fn show(&self, rule: RuleKey, count: u32) {
+        if let Some(shown) = self.all[self.own].of(rule) {
+            shown.store(count, Ordering::Release);
+        }
+    }
+
+    /// Shows a count at once: of two that do so and then ask for the others', at least one sees the other's.
+    fn show_first(&self, rule: RuleKey, count: u32) {
         if let Some(shown) = self.all[self.own].of(rule) {
             shown.store(count, Ordering::SeqCst);
         }
@@ -101,7 +108,7 @@ impl RuleCounts {
     pub(crate) fn announce(&mut self, rule: RuleKey) -> Option<u32> {
         let own = self.of(rule)?.saturating_add(1);
         let Some(share) = &self.share else { return Some(own) };
-        share.show(rule, own);
+        share.show_first(rule, own);
         let total = own.saturating_add(share.others(rule));
         self.announced = Some(rule);
         Some(total)

@@ -68,7 +68,7 @@ pub fn restore(
     let room = engines.iter().map(|engine| engine.tracker.capacity() - engine.tracker.len()).sum();
     for index in snapshot.order(room) {
         let taken = snapshot.record(index as usize, &translation).and_then(|record| {
-            let engine = &mut engines[owners.of_flow(&record.key())];
+            let engine = &mut engines[owners.of_flow(record.key())];
             engine.restore_flow(now, &record, away)
         });
         match taken {
