@@ -286,11 +286,14 @@ impl FramePool {
         self.free.is_empty()
     }
 
-    /// A pool of its own with up to `count` of these frames, for another worker.
+    /// A pool of its own with up to `count` of these frames, for another worker. It has room for as many as this one: those
+    /// in the ports' rings come back to their workers' pools, which must not grow then.
     #[must_use]
     pub fn split_off(&mut self, count: usize) -> FramePool {
         let at = self.free.len().saturating_sub(count);
-        FramePool { free: self.free.split_off(at) }
+        let mut free = Vec::with_capacity(self.free.capacity());
+        free.extend(self.free.drain(at..));
+        FramePool { free }
     }
 }
 
