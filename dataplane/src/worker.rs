@@ -593,7 +593,9 @@ impl Worker {
                 Some(_) | None => return,
             }
         }
-        if self.seat.as_ref().is_some_and(|seat| !seat.lie_down()) {
+        // Who has passed all its chunks on can't receive: nothing would wake it up when it gets some back.
+        let is_short = self.seat.is_some() && self.engine.pool.is_empty();
+        if is_short || self.seat.as_ref().is_some_and(|seat| !seat.lie_down()) {
             return;
         }
         let limit = Timespec { tv_sec: 0, tv_nsec: LONGEST_SLEEP.subsec_nanos().into() };
