@@ -22,6 +22,7 @@ pub mod demo;
 pub mod diagnostic;
 pub mod explain;
 pub mod export;
+pub mod feed;
 pub mod replay;
 pub mod run;
 pub mod stats;

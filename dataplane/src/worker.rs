@@ -376,7 +376,6 @@ impl Worker {
                         break;
                     }
                     work += count;
-                    batch.clear();
                     self.sort(now, PortId(index as u8), received, batch);
                     work += self.take_in(batch);
                     self.judge(now, batch);
@@ -399,12 +398,12 @@ impl Worker {
     fn sort(&mut self, now: Tick, port: PortId, received: &mut Vec<Frame>, batch: &mut Batch) {
         let Worker { engine, seat, next_tag, teller, .. } = self;
         let Some(seat) = seat else {
-            for frame in received.drain(..) {
-                batch.push(port, *next_tag, frame);
-                *next_tag += 1;
-            }
+            let count = received.len() as u64;
+            batch.refill(port, *next_tag, received);
+            *next_tag += count;
             return;
         };
+        batch.clear();
         let arena = Arc::clone(engine.arena());
         let epoch = engine.generation().epoch();
         received.iter().for_each(|frame| arena.prefetch(frame));

@@ -4,9 +4,10 @@ use crate::control::Desk;
 use crate::export::{
     Collect, EventFile, Exporter, Exporting, FileOptions, Responder, Syslog, SyslogTarget, listen_address,
 };
+use crate::run::Sandbox;
 use crate::run::hub::{Feed, Told, What};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -67,6 +68,12 @@ impl Exports {
         let collect: Collect = Box::new(move || desk.metrics().map_err(|failure| failure.to_string()));
         let responder = Responder::start(address, collect);
         responder.map(Some).map_err(|error| format!("the address {address}: {error}"))
+    }
+
+    /// What is written to again and again: a folder, where files are rotated in it.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Path> {
+        let events = self.events.as_deref().filter(|path| path.as_os_str() != "-");
+        events.into_iter().map(|path| if path.is_file() { Sandbox::folder_of(path) } else { path })
     }
 
     /// Opens what is written to, before anything is changed.

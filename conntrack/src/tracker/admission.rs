@@ -26,17 +26,31 @@ impl Tracker {
     /// nothing that may be evicted. In both cases the old flow stays.
     pub fn open(&mut self, now: Tick, opening: Opening, terms: Terms) -> Result<FlowId, DropReason> {
         let now = self.clock(now);
-        let old = self.find(now, &opening.key);
-        let opened =
-            self.check_rule_limit(now, old, &terms).and_then(|()| self.admit_flow(now, opening, &terms));
-        if opened.is_err() && terms.max_flows.is_some() {
+        let hash = self.hash(&opening.key);
+        let mut old = self.find_hashed(now, &opening.key, hash);
+        if terms.max_flows.is_none() {
+            return self.admit_flow(now, old, opening, &terms);
+        }
+        let opened = self.check_rule_limit(now, old, &terms).and_then(|()| {
+            // It may have been swept.
+            old = self.find_hashed(now, &opening.key, hash);
+            self.admit_flow(now, old, opening, &terms)
+        });
+        if opened.is_err() {
             self.counts.withdraw();
         }
         opened
     }
 
-    fn admit_flow(&mut self, now: Tick, opening: Opening, terms: &Terms) -> Result<FlowId, DropReason> {
-        match self.find(now, &opening.key) {
+    /// Enters a flow in the place of the one that has its key, or in another.
+    fn admit_flow(
+        &mut self,
+        now: Tick,
+        old: Option<FlowId>,
+        opening: Opening,
+        terms: &Terms,
+    ) -> Result<FlowId, DropReason> {
+        match old {
             Some(old) => {
                 self.end(old);
                 self.statistics.replaced += 1;

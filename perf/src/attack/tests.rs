@@ -28,6 +28,7 @@ fn arguments(max_flows: u32) -> EngineArguments {
         imix: false,
         workers: None,
         arrival: crate::workers::Arrival::Owner,
+        mix: Default::default(),
         json: false,
         attack,
         export: Default::default(),
