@@ -49,6 +49,7 @@ impl Carried {
             first.count_from(&self.counters);
         }
         // What was never written is an empty table.
-        state::read_flows(&self.flows, engines, owners, now, names, configuration).unwrap_or(Resumption::Nothing)
+        state::read_flows(&self.flows, engines, owners, now, names, configuration)
+            .unwrap_or(Resumption::Nothing)
     }
 }

@@ -1,7 +1,7 @@
 //! A gateway from its start to its end.
 
-use super::crew;
 use super::carried::Carried;
+use super::crew;
 use super::state::{Resumption, StateDirectory};
 use crate::config::{self, Checked, Configuration};
 use classifier::policy::Timestamp;
@@ -171,7 +171,8 @@ impl Gateway {
             Past::Directory(path) => match StateDirectory::take(path) {
                 Err(error) => (None, Resumption::Refused(path.to_owned(), error)),
                 Ok(state) => {
-                    let resumption = state.restore(&mut engines, &owners, clock.now(), &names, &configuration);
+                    let resumption =
+                        state.restore(&mut engines, &owners, clock.now(), &names, &configuration);
                     (Some(state), resumption)
                 }
             },
