@@ -15,6 +15,7 @@ use dataplane::arena::Arena;
 use dataplane::engine::{Engine, Resolve};
 use dataplane::generation::Generations;
 use dataplane::network::PortFacts;
+use dataplane::ownership::{Owners, Spread};
 use dataplane::restore::names;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -80,21 +81,22 @@ fn main() {
     let policy = Arc::clone(&configuration.policy);
     let generation = generations.compile(policy, &configuration.topology, &facts, Timestamp(0)).unwrap();
     let (arena, pool) = Arena::on_heap(64, 4096);
-    let mut engine = Engine::new(
+    let owners = Owners::new(Spread::keyed([3; 16]), 1, generation.network());
+    let mut engines = [Engine::new(
         Arc::new(generation),
         &configuration.conntrack,
         [2; 16],
         Arc::new(arena),
         pool,
         Resolve::Ask,
-    );
+    )];
     let names = names(&configuration.topology, &generations);
     let state = StateDirectory::take(Path::new(&directory)).expect("the directory is free");
     let began = Instant::now();
     let saved = state.save(&[tracker], &names, &configuration).expect("it can be written");
     println!("saved {saved} flows in {:.3} s", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let resumption = state.restore(&mut engine, START, &names, &configuration);
+    let resumption = state.restore(&mut engines, &owners, START, &names, &configuration);
     println!("restored in {:.3} s: {resumption}", began.elapsed().as_secs_f64());
     assert!(matches!(resumption, Resumption::Restored { flows, .. } if flows.flows == saved));
 }

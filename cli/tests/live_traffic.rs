@@ -295,7 +295,7 @@ fn forged_sources_and_foreign_vlans_are_dropped_for_their_reason() {
     assert_eq!(Packet::parse(&heard.frame).source().to_string(), "10.0.10.77", "a forged one arrived");
 
     // Hosts speak MLD from their link-local addresses when they like, which is spoofed too: only ours are counted.
-    let mut events: Vec<_> = gateway.events().receiver.try_iter().collect();
+    let mut events: Vec<_> = gateway.events()[0].receiver.try_iter().collect();
     events.retain(|e| (e.protocol, e.destination_port) == (6, 8080));
     let told = |reason| events.iter().filter(|e| e.outcome.reason == Some(reason)).count();
     assert_eq!(told(DropReason::Spoofed), 10);

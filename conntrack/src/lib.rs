@@ -46,6 +46,7 @@ pub use flood::FloodLevel;
 pub use hash::FlowHash;
 pub use index::Place;
 pub use ledger::{EndReason, FlowReport, Passed};
+pub use limits::LimitShare;
 pub use packet::{Opening, Packet, Relation, Tracked};
 pub use state::State;
 pub use statistics::Statistics;

@@ -26,7 +26,7 @@ use crate::evict::Dice;
 use crate::flood::Flood;
 use crate::hash::FlowHash;
 use crate::ledger::EndReason;
-use crate::limits::RuleCounts;
+use crate::limits::{LimitShare, RuleCounts};
 use crate::moment::Moment;
 use crate::packet::{Opening, Packet, Relation, Tracked};
 use crate::peers::Side;
@@ -90,6 +90,12 @@ impl Tracker {
     /// was made for lets no flow in.
     pub fn reserve_rules(&mut self, count: usize) {
         self.counts.reserve(count);
+    }
+
+    /// From now on limits of rules are held against the flows of all workers. To be called before the first flow; it
+    /// allocates.
+    pub fn share_limits(&mut self, share: LimitShare) {
+        self.counts.share(share);
     }
 
     /// The hash of a key in this tracker's table. Whoever looks a key up several times hashes it once.

@@ -15,6 +15,7 @@
 
 use std::any::Any;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static NEXT_ARENA: AtomicU32 = AtomicU32::new(1);
@@ -71,7 +72,7 @@ pub struct Arena {
     id: u32,
     base: NonNull<u8>,
     layout: Layout,
-    _owner: Box<dyn Any + Send + Sync>,
+    owner: Arc<dyn Any + Send + Sync>,
 }
 
 // SAFETY: the region is only reached through `Frame` handles, each of which exists once and is itself moved
@@ -99,7 +100,13 @@ impl Arena {
         assert!(layout.start + layout.capacity <= layout.stride, "a frame must fit its chunk");
         let id = NEXT_ARENA.fetch_add(1, Ordering::Relaxed);
         let free = (0..layout.count).rev().map(|index| Frame { arena: id, index, length: 0 }).collect();
-        (Arena { id, base, layout, _owner: owner }, FramePool { free })
+        (Arena { id, base, layout, owner: owner.into() }, FramePool { free })
+    }
+
+    /// The same memory once more, for another worker: who counts references to its own does not disturb the others.
+    #[must_use]
+    pub fn share(&self) -> Arena {
+        Arena { id: self.id, base: self.base, layout: self.layout, owner: Arc::clone(&self.owner) }
     }
 
     /// An arena on the heap, for ports that have no driver below them.
@@ -297,11 +304,14 @@ impl FramePool {
         self.free.is_empty()
     }
 
-    /// A pool of its own with up to `count` of these frames, for another worker.
+    /// A pool of its own with up to `count` of these frames, for another worker. It has room for as many as this one: those
+    /// in the ports' rings come back to their workers' pools, which must not grow then.
     #[must_use]
     pub fn split_off(&mut self, count: usize) -> FramePool {
         let at = self.free.len().saturating_sub(count);
-        FramePool { free: self.free.split_off(at) }
+        let mut free = Vec::with_capacity(self.free.capacity());
+        free.extend(self.free.drain(at..));
+        FramePool { free }
     }
 }
 

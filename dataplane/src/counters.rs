@@ -1,5 +1,6 @@
 //! What a worker counts. One writer each; the books balance at any time between two batches:
-//! `received = forwarded + local + dropped + waiting`.
+//! `received = forwarded + local + dropped + waiting`, where a frame that was forwarded by one worker and found no room at
+//! another, which serves the port, is taken back from the former in the sum ([`Counters::undone`]).
 
 use classifier::reason::DropReason;
 
@@ -30,6 +31,14 @@ pub struct Counters {
     pub flows: u64,
     /// Batches.
     pub batches: u64,
+    /// Frames that were passed on to the worker that owns their flows, which counts them as received.
+    pub handed: u64,
+    /// Frames dropped as `tx-full`, and counted there, because the way to another worker was full.
+    pub handed_lost: u64,
+    /// Frames that another worker has counted as forwarded, and that found no room here: dropped as `tx-full`.
+    pub undone: u64,
+    /// Words of neighbors that another worker had no room for; it asks for itself.
+    pub news_lost: u64,
 }
 
 impl Default for Counters {
@@ -47,6 +56,10 @@ impl Default for Counters {
             copies_lost: 0,
             flows: 0,
             batches: 0,
+            handed: 0,
+            handed_lost: 0,
+            undone: 0,
+            news_lost: 0,
         }
     }
 }
@@ -58,6 +71,7 @@ impl Counters {
         let pairs = [
             (&mut self.received, other.received),
             (&mut self.forwarded, other.forwarded),
+            (&mut self.express, other.express),
             (&mut self.local, other.local),
             (&mut self.waiting, other.waiting),
             (&mut self.answers, other.answers),
@@ -66,6 +80,10 @@ impl Counters {
             (&mut self.copies_lost, other.copies_lost),
             (&mut self.flows, other.flows),
             (&mut self.batches, other.batches),
+            (&mut self.handed, other.handed),
+            (&mut self.handed_lost, other.handed_lost),
+            (&mut self.undone, other.undone),
+            (&mut self.news_lost, other.news_lost),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -73,6 +91,10 @@ impl Counters {
         for (sum, more) in self.dropped.iter_mut().zip(&other.dropped) {
             *sum += more;
         }
+        // Who counted a frame as forwarded may be among them now.
+        let undone = self.undone.min(self.forwarded);
+        self.undone -= undone;
+        self.forwarded -= undone;
         self
     }
 
@@ -91,6 +113,6 @@ impl Counters {
     /// Whether every frame that was received is accounted for.
     #[must_use]
     pub fn balance(&self) -> bool {
-        self.received == self.forwarded + self.local + self.dropped_total() + self.waiting
+        self.received + self.undone == self.forwarded + self.local + self.dropped_total() + self.waiting
     }
 }

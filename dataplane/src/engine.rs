@@ -7,6 +7,7 @@ use crate::batch::{Batch, Outcome, Verdict};
 use crate::counters::Counters;
 use crate::event::ReportSink;
 use crate::generation::Generation;
+use crate::handoff::News;
 use crate::hits::Hits;
 use crate::limiter::Limiter;
 use crate::macs::Macs;
@@ -53,6 +54,8 @@ pub enum Origin {
     Copy,
     /// The gateway's own.
     Own,
+    /// One that another worker received, judged, and counted.
+    Passed,
 }
 
 /// Frames that are to leave by one port, in order.
@@ -84,10 +87,12 @@ impl TxQueue {
 const QUEUE: usize = 8192;
 /// How many fates of waiting frames may be told at once before the list must grow.
 const LATE: usize = 8192;
+/// Words of neighbors that one batch may have for the other workers.
+const NEWS: usize = 256;
 
 /// One worker's pipeline with all its state.
 pub struct Engine {
-    pub(crate) generation: Arc<Generation>,
+    pub(crate) generation: Arc<InForce>,
     pub(crate) tracker: Tracker,
     pub(crate) neighbors: Neighbors,
     pub(crate) macs: Macs,
@@ -105,7 +110,24 @@ pub struct Engine {
     pub(crate) pace: Pace,
     reports: Option<ReportSink>,
     tap: Option<Box<Tap>>,
+    /// How many workers there are, this one's included.
+    workers: usize,
+    /// What the other workers are to be told.
+    news: Vec<News>,
     aged: Tick,
+}
+
+/// A generation in the hands of one worker. Stages count references to it: had all workers the same count, they would
+/// wait for each other.
+pub(crate) struct InForce(Arc<Generation>);
+
+impl std::ops::Deref for InForce {
+    type Target = Generation;
+
+    #[inline]
+    fn deref(&self) -> &Generation {
+        &self.0
+    }
 }
 
 impl Engine {
@@ -135,14 +157,16 @@ impl Engine {
             tracker,
             neighbors: Neighbors::new(vlans),
             macs: Macs::new(vlans),
-            limiter: Limiter::new(vlans),
+            limiter: Limiter::new(vlans, 1),
+            workers: 1,
+            news: Vec::new(),
             counters: Counters::default(),
             queues: (0..ports).map(|_| TxQueue::with_room()).collect(),
             late: Vec::with_capacity(LATE),
             late_flooded: Vec::with_capacity(LATE),
             fragments: Fragments::new(tracking.timeouts.fragment, secret),
             express: Express::new(generation.network(), tracking.max_flows as usize),
-            generation,
+            generation: Arc::new(InForce(generation)),
             arena,
             pool,
             resolve,
@@ -151,6 +175,19 @@ impl Engine {
             reports: None,
             tap: None,
             aged: Tick(0),
+        }
+    }
+
+    /// The engine of one of several workers: it keeps to its share of what is limited for all together, and notes what
+    /// the others have to know. `max_flows` was its share of the flows; `limits` holds those of all workers against
+    /// the rules.
+    pub fn join(&mut self, workers: usize, limits: Option<conntrack::LimitShare>) {
+        self.workers = workers;
+        self.limiter = Limiter::new(self.generation.network().vlan_count(), workers);
+        self.news.reserve(NEWS);
+        if let Some(limits) = limits {
+            self.tracker.share_limits(limits);
+            self.tracker.reserve_rules(self.generation.rule_keys());
         }
     }
 
@@ -184,18 +221,18 @@ impl Engine {
             self.abandon_waiting();
             self.neighbors = Neighbors::new(vlans);
             self.macs = Macs::new(vlans);
-            self.limiter = Limiter::new(vlans);
+            self.limiter = Limiter::new(vlans, self.workers);
         }
         let queues = self.queues.len().max(ports);
         self.queues.resize_with(queues, TxQueue::with_room);
         self.express.install(generation.network());
-        self.generation = generation;
+        self.generation = Arc::new(InForce(generation));
     }
 
     /// The generation in force.
     #[must_use]
     pub fn generation(&self) -> &Arc<Generation> {
-        &self.generation
+        &self.generation.0
     }
 
     /// Takes a batch through all stages. Afterwards every lane has its outcome, and the batch holds no frame.
@@ -385,6 +422,11 @@ impl Engine {
                     (Origin::Copy, false) => self.counters.copies_lost += 1,
                     (Origin::Own, true) => self.counters.answers += 1,
                     (Origin::Own, false) => self.counters.answers_suppressed += 1,
+                    (Origin::Passed, true) => {}
+                    (Origin::Passed, false) => {
+                        self.counters.undone += 1;
+                        self.counters.drop(DropReason::TxFull);
+                    }
                 }
             }
             self.counters.forwarded -= lost;
@@ -438,6 +480,36 @@ impl Engine {
         } else {
             self.counters.answers_suppressed += 1;
         }
+    }
+
+    /// Drops a frame that was received and can't be passed on to its owner.
+    pub(crate) fn lose(&mut self, frame: Frame) {
+        self.counters.received += 1;
+        self.counters.handed_lost += 1;
+        self.counters.drop(DropReason::TxFull);
+        self.pool.give(frame);
+    }
+
+    /// Notes what was heard of a neighbor, for the other workers.
+    pub(crate) fn spread(&mut self, news: News) {
+        if self.workers == 1 {
+            return;
+        }
+        if self.news.len() < NEWS {
+            self.news.push(news);
+        } else {
+            self.counters.news_lost += 1;
+        }
+    }
+
+    /// What the other workers are to be told since the last call.
+    pub(crate) fn news(&mut self) -> std::vec::Drain<'_, News> {
+        self.news.drain(..)
+    }
+
+    /// Takes note of what another worker has heard.
+    pub(crate) fn hear(&mut self, now: Tick, news: &News) {
+        stage::resolve::hear_from_peer(self, now, news);
     }
 
     /// Tells the fate of a frame that waited.

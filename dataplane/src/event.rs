@@ -6,7 +6,8 @@
 use crate::batch::{Batch, FlowRole, Out, Outcome, Verdict};
 use crate::neighbors::WAITING_TOTAL;
 use classifier::addr::PortId;
-use classifier::wire::Kind;
+use classifier::reason::DropReason;
+use classifier::wire::{Kind, Packet};
 use conntrack::time::Tick;
 use conntrack::{Epoch, FlowReport};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -147,20 +148,7 @@ impl Teller {
             if !waits && !is_news(&outcome) {
                 continue;
             }
-            let packet = &batch.packets[lane];
-            let event = Event {
-                at: now,
-                epoch,
-                port: batch.ports[lane],
-                vid: packet.link.vid(),
-                addresses: matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6)
-                    .then(|| (packet.source(), packet.destination())),
-                protocol: packet.protocol,
-                source_port: packet.source_port,
-                destination_port: packet.destination_port,
-                octets: packet.octets(),
-                outcome,
-            };
+            let event = event_of(now, epoch, batch.ports[lane], &batch.packets[lane], outcome);
             match waits {
                 false => self.sink.send(event),
                 true if self.waiting.len() < WAITING => {
@@ -169,6 +157,13 @@ impl Teller {
                 true => self.sink.lose(),
             }
         }
+    }
+
+    /// Tells of a frame that was dropped because the way to the worker that owns it is full.
+    #[cold]
+    pub(crate) fn tell_lost(&self, now: Tick, epoch: Epoch, port: PortId, frame: &[u8]) {
+        let outcome = Outcome::dropped(DropReason::TxFull);
+        self.sink.send(event_of(now, epoch, port, &Packet::parse(frame), outcome));
     }
 
     /// Tells of a frame that has waited, if what has become of it is news.
@@ -183,6 +178,22 @@ impl Teller {
         // What had no way out yet was a fragment that is judged only now.
         let epoch = if event.outcome.out == Out::Nowhere { epoch } else { event.epoch };
         self.sink.send(Event { outcome, epoch, ..event });
+    }
+}
+
+fn event_of(now: Tick, epoch: Epoch, port: PortId, packet: &Packet, outcome: Outcome) -> Event {
+    Event {
+        at: now,
+        epoch,
+        port,
+        vid: packet.link.vid(),
+        addresses: matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6)
+            .then(|| (packet.source(), packet.destination())),
+        protocol: packet.protocol,
+        source_port: packet.source_port,
+        destination_port: packet.destination_port,
+        octets: packet.octets(),
+        outcome,
     }
 }
 

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - Every frame ends forwarded, answered, or counted under one reason.
 //! - No stage allocates, locks, reads a clock or makes a system call.
-//! - A batch is judged by exactly one generation.
+//! - A batch is judged by exactly one generation, and a flow by exactly one worker.
 
 pub mod topology;
 
@@ -17,6 +17,10 @@ pub mod port;
 
 pub mod generation;
 pub mod network;
+
+mod handoff;
+pub mod ownership;
+pub mod rss;
 
 mod adjacency;
 pub mod answer;
@@ -41,3 +45,4 @@ pub mod tap;
 pub mod worker;
 
 pub use errand::{Answer, ErrandError};
+pub use handoff::{ROOM, Seat, queues_of, seats, server_of};

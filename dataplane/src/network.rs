@@ -232,6 +232,11 @@ impl Network {
         &self.vlans[usize::from(index.0)]
     }
 
+    /// All VLANs, by their indexes.
+    pub fn vlans(&self) -> impl Iterator<Item = &Vlan> {
+        self.vlans.iter()
+    }
+
     /// How many VLANs there are.
     #[must_use]
     pub fn vlan_count(&self) -> usize {

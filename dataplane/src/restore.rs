@@ -1,5 +1,5 @@
-//! Flows over a planned restart: out of the tables of workers that have stopped, into the table of one that has not
-//! begun.
+//! Flows over a planned restart: out of the tables of workers that have stopped, into those of their owners among workers
+//! that have not begun. How many there are need not be as before.
 //!
 //! No flow comes back on its old verdict. A flow between routed VLANs is judged here, by the policy in force: the
 //! answer may be another rule than before, and a flow that is denied is not restored. On a stitch the policy may ask
@@ -10,6 +10,7 @@
 use crate::engine::Engine;
 use crate::generation::{Generation, Generations};
 use crate::network::{Role, Vlan};
+use crate::ownership::{Owners, Spread};
 use crate::stage::judge::{Question, ask, terms};
 use crate::topology::Topology;
 use classifier::addr::VlanKey;
@@ -49,6 +50,38 @@ pub fn names<'a>(topology: &'a Topology, generations: &'a Generations) -> Names<
     }
 }
 
+/// Takes up the flows of a snapshot that was taken `away` ago, each into the engine of its owner. To be called before the
+/// first packet; `names` are those of the configuration in force.
+pub fn restore(
+    engines: &mut [&mut Engine],
+    owners: &Owners,
+    now: Tick,
+    snapshot: &Snapshot<'_>,
+    names: &Names<'_>,
+    away: Duration,
+) -> Restored {
+    let (v4, v6) = snapshot.header().flows;
+    let mut restored = Restored { saved: v4.saturating_add(v6), ..Restored::default() };
+    restored.skipped[Skip::Missing as usize] = snapshot.missing();
+    let translation = Translation::new(snapshot.names(), names);
+    engines.iter_mut().for_each(|engine| engine.tracker.advance(now));
+    let room = engines.iter().map(|engine| engine.tracker.capacity() - engine.tracker.len()).sum();
+    for index in snapshot.order(room) {
+        let taken = snapshot.record(index as usize, &translation).and_then(|record| {
+            let engine = &mut engines[owners.of_flow(record.key())];
+            engine.restore_flow(now, &record, away)
+        });
+        match taken {
+            Ok(is_judged) => {
+                restored.flows += 1;
+                restored.marked += u64::from(!is_judged);
+            }
+            Err(cause) => restored.skipped[cause as usize] += 1,
+        }
+    }
+    restored
+}
+
 impl Engine {
     /// Takes up the flows of a snapshot that was taken `away` ago. To be called before the first packet; `names` are
     /// those of the configuration in force.
@@ -59,23 +92,9 @@ impl Engine {
         names: &Names<'_>,
         away: Duration,
     ) -> Restored {
-        self.tracker.advance(now);
-        let (v4, v6) = snapshot.header().flows;
-        let mut restored = Restored { saved: v4.saturating_add(v6), ..Restored::default() };
-        restored.skipped[Skip::Missing as usize] = snapshot.missing();
-        let translation = Translation::new(snapshot.names(), names);
-        let room = self.tracker.capacity() - self.tracker.len();
-        for index in snapshot.order(room) {
-            let record = snapshot.record(index as usize, &translation);
-            match record.and_then(|record| self.restore_flow(now, &record, away)) {
-                Ok(is_judged) => {
-                    restored.flows += 1;
-                    restored.marked += u64::from(!is_judged);
-                }
-                Err(cause) => restored.skipped[cause as usize] += 1,
-            }
-        }
-        restored
+        // Who is alone owns everything, however it is spread.
+        let owners = Owners::new(Spread::keyed([0; 16]), 1, self.generation.network());
+        restore(&mut [self], &owners, now, snapshot, names, away)
     }
 
     /// Takes up a flow; whether it is judged.

@@ -11,20 +11,27 @@ use classifier::policy::{
 };
 use classifier::reason::DropReason;
 use classifier::wire::checksum::Sum;
+use conntrack::LimitShare;
 use conntrack::config::{Config, Timeouts};
 use conntrack::time::Tick;
-use dataplane::arena::Arena;
+use dataplane::arena::{Arena, Frame, FramePool};
 use dataplane::batch::{Batch, LANES};
+use dataplane::counters::Counters;
 use dataplane::engine::{Engine, Resolve, Sweep};
-use dataplane::generation::Generations;
+use dataplane::generation::{Generation, Generations};
 use dataplane::network::PortFacts;
+use dataplane::ownership::{Owners, Spread};
+use dataplane::port::Port;
 use dataplane::topology::{
     Idle, OtherFrames, PortConfig, Sanity, SpoofGuard, StitchConfig, Topology, VlanConfig, VlanRole, XdpMode,
 };
+use dataplane::worker::{Control, Hands, Worker};
+use dataplane::{queues_of, server_of};
 use frames::{BROADCAST, GATEWAY, Writer, arp, echo, mac, nd, tcp, udp, v4, v6};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 struct Counting;
@@ -137,7 +144,7 @@ fn rule(id: &str, port: u16, action: Action, max_flows: Option<u32>) -> Rule {
     }
 }
 
-fn engine() -> Engine {
+fn generation() -> Arc<Generation> {
     let mut builder = PolicyBuilder::new(vec!["only".to_owned()], DefaultAction::Deny, Mode::Enforce);
     builder.rule(rule("allowed", ALLOWED, Action::Allow, None));
     builder.rule(rule("rejected", REJECTED, Action::Reject, None));
@@ -154,11 +161,15 @@ fn engine() -> Engine {
     let generation = Generations::default()
         .compile(policy, &topology, &facts, Timestamp(0))
         .expect("the policy is small and the network whole");
-    let (arena, pool) = Arena::on_heap(FRAMES, 2048);
+    Arc::new(generation)
+}
+
+/// One of so many engines.
+fn engine(generation: &Arc<Generation>, workers: u32, arena: &Arena, pool: FramePool) -> Engine {
     // Datagrams make room for each other before their time; handshakes that are not done are to expire.
     let timeouts = Timeouts { tcp_syn_recv: Duration::from_secs(2), ..Timeouts::default() };
-    let config = Config { max_flows: MAX_FLOWS, timeouts, ..Config::default() };
-    Engine::new(Arc::new(generation), &config, [7; 16], Arc::new(arena), pool, Resolve::Ask)
+    let config = Config { max_flows: MAX_FLOWS / workers, timeouts, ..Config::default() };
+    Engine::new(Arc::clone(generation), &config, [7; 16], Arc::new(arena.share()), pool, Resolve::Ask)
 }
 
 /// Writes the `n`th frame; its length.
@@ -282,7 +293,13 @@ fn feed(engine: &mut Engine, batch: &mut Batch, now: &mut Tick, first: u32, coun
 
 #[test]
 fn nothing_allocates_after_the_start_whatever_comes_in() {
-    let mut engine = engine();
+    one_engine();
+    several_workers();
+}
+
+fn one_engine() {
+    let (arena, pool) = Arena::on_heap(FRAMES, 2048);
+    let mut engine = engine(&generation(), 1, &arena, pool);
     let mut batch = Batch::default();
     let mut now = Tick(1_000_000_000);
     feed(&mut engine, &mut batch, &mut now, 0, WARM_UP);
@@ -321,4 +338,87 @@ fn nothing_allocates_after_the_start_whatever_comes_in() {
     assert!(fragments.completed > 1_000 && fragments.expired > 50, "{fragments:?}");
     assert_eq!(engine.pool().len() + engine.waiting(), FRAMES as usize, "no frame is lost");
     assert_eq!(allocated, 0, "allocations while {MEASURED} frames passed");
+}
+
+/// A queue that the same frames come in by, each once by one of the queues.
+struct Feed {
+    next: Arc<AtomicU32>,
+}
+
+impl Port for Feed {
+    fn receive(&mut self, arena: &Arena, pool: &mut FramePool, room: usize, frames: &mut Vec<Frame>) {
+        let first = self.next.load(Ordering::Relaxed);
+        for n in first..first + (1 + first % 40).min(room as u32) {
+            let Some(mut frame) = pool.take() else { return };
+            let length = write(n, arena.buffer_mut(&mut frame));
+            arena.set_length(&mut frame, length);
+            frames.push(frame);
+            self.next.store(n + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn transmit(&mut self, _arena: &Arena, pool: &mut FramePool, frames: &mut Vec<Frame>) {
+        let is_tight = self.next.load(Ordering::Relaxed).is_multiple_of(97);
+        let room = if is_tight { frames.len() / 2 } else { frames.len() };
+        frames.drain(..room).for_each(|frame| pool.give(frame));
+    }
+
+    fn service(&mut self, _arena: &Arena, _pool: &mut FramePool) {}
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn held(&self) -> usize {
+        0
+    }
+}
+
+/// Three workers, of which the last has no queue, and the second is stuck now and then.
+fn several_workers() {
+    const WORKERS: usize = 3;
+    const QUEUES: usize = 2;
+    let (arena, mut pool) = Arena::on_heap(FRAMES * WORKERS as u32, 2048);
+    let generation = generation();
+    let owners = Owners::new(Spread::keyed([4; 16]), WORKERS, generation.network());
+    let control = Arc::new(Control::new(Arc::clone(&generation), WORKERS).expect("there are descriptors"));
+    let next = Arc::new(AtomicU32::new(0));
+    let seats = dataplane::seats(&owners).into_iter().zip(LimitShare::of_all(WORKERS)).enumerate();
+    let mut workers: Vec<(Worker, Hands)> = seats
+        .map(|(index, (seat, limits))| {
+            let mut engine = engine(&generation, WORKERS as u32, &arena, pool.split_off(FRAMES as usize));
+            engine.join(WORKERS, Some(limits));
+            let feed = |_| Box::new(Feed { next: Arc::clone(&next) }) as Box<dyn Port>;
+            let queues = vec![queues_of(index, WORKERS, QUEUES).map(feed).collect()];
+            let seat = seat.with_servers(vec![server_of(index, QUEUES)]);
+            let worker = Worker::among(engine, queues, Arc::clone(&control), seat, Idle::Poll, None);
+            (worker, Hands::default())
+        })
+        .collect();
+    let mut now = Tick(1_000_000_000);
+    let mut turns = 0_u32;
+    let mut run = |until: u32| {
+        while next.load(Ordering::Relaxed) < until {
+            turns += 1;
+            now = now + Duration::from_millis(4);
+            for (index, (worker, hands)) in workers.iter_mut().enumerate() {
+                let is_stuck = index == 1 && turns % 1000 < 300;
+                if !is_stuck {
+                    worker.step(now, hands);
+                }
+            }
+        }
+    };
+    run(WARM_UP * 10);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    run(WARM_UP * 10 + MEASURED);
+    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let counters = workers.iter().fold(Counters::default(), |sum, (worker, _)| sum.and(worker.counters()));
+    assert!(counters.forwarded > 60_000 && counters.handed > 100_000, "{counters:?}");
+    assert!(
+        counters.handed_lost > 100 && counters.dropped[DropReason::RuleLimit.index()] > 50,
+        "{counters:?}"
+    );
+    assert!(counters.balance(), "{counters:?}");
+    assert_eq!(allocated, 0, "allocations while {MEASURED} frames passed several workers");
 }

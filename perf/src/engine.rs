@@ -33,13 +33,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Chunks of the arena: what a ring of 2048 descriptors and some batches hold, as with a driver.
-const FRAMES: u32 = 4_096;
+pub(crate) const FRAMES: u32 = 4_096;
 /// Bytes of a chunk, unless frames are longer.
-const CHUNK: usize = 2_048;
+pub(crate) const CHUNK: usize = 2_048;
 /// The only port of the workload.
 const TRUNK: PortId = PortId(0);
 /// The hash's secret: fixed, so that runs can be compared instruction by instruction.
-const SECRET: [u8; 16] = *b"bulkhead-perf...";
+pub(crate) const SECRET: [u8; 16] = *b"bulkhead-perf...";
 /// Where the run's time begins; tables take zero for "never".
 const START: Tick = Tick(1_000_000_000);
 

@@ -15,6 +15,7 @@ mod share;
 mod stages;
 mod table;
 mod verify;
+mod workers;
 mod workload;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -110,6 +111,12 @@ pub(crate) struct EngineArguments {
     /// The core to run on; left out: the last one
     #[arg(long)]
     pub(crate) core: Option<usize>,
+    /// Workers, each on a core of its own from the first on, as `bulkhead run` has them; left out: the engine alone
+    #[arg(long, conflicts_with_all = ["packets", "core", "batch", "subject"], value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: Option<u16>,
+    /// By which worker's queue frames come in
+    #[arg(long, value_enum, default_value_t = workers::Arrival::Owner, requires = "workers")]
+    pub(crate) arrival: workers::Arrival,
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -142,6 +149,11 @@ fn main() -> ExitCode {
 }
 
 fn engine(arguments: &mut EngineArguments) -> Result<String, Box<dyn Error>> {
+    if let Some(count) = arguments.workers {
+        let workload = workload::Workload::new(arguments);
+        let report = workers::workers(&workload, arguments, usize::from(count))?;
+        return Ok(if arguments.json { report.json() } else { report.to_string() });
+    }
     // Interrupts and whoever else is at home tend to be on the first core.
     let last = || core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id));
     arguments.core = arguments.core.or_else(last);

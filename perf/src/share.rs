@@ -7,6 +7,11 @@ use std::time::Duration;
 /// How long this thread has run so far (Linux, Documentation/scheduler/sched-stats.rst); `None` where the kernel
 /// does not count it. It lags by a scheduler's tick at most.
 pub(crate) fn now() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    of("thread-self")
+}
+
+/// The same of the thread whose directory under `/proc` this is.
+pub(crate) fn of(task: &str) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{task}/schedstat")).ok()?;
     text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }

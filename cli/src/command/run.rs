@@ -11,7 +11,7 @@ use crate::feed::{Fed, Feeds, Shelf};
 use crate::run::hub::{Feed, Hub};
 use crate::run::{
     DEFAULT_STATE, Enforced, Gateway, Host, HostOptions, Notice, Resumption, Sandbox, Service, StartError,
-    Watchdog, WorkerDied,
+    Watchdog, WorkerDied, leave_to_workers,
 };
 use crossbeam_channel::Receiver;
 use dataplane::generation::LiveFlows;
@@ -89,6 +89,7 @@ impl Run {
                 return Outcome::Failure;
             }
         };
+        leave_to_workers(&configuration.topology.cores);
         // Before the first thread.
         if !self.no_sandbox {
             self.enter_sandbox(&base, &shelf);
@@ -128,7 +129,7 @@ impl Run {
         let mut host = Host::new(gateway, options, keeper, (base, overlay, feeds), &mut |word| {
             tell!("bulkhead: {word}")
         });
-        let sources = vec![host.gateway().events().clone()];
+        let sources = host.gateway().events().to_vec();
         let feed = self.exports.feed();
         let exports = opened.start(&feed, &host).and_then(|exporters| {
             // Before anything that came after it.
@@ -215,7 +216,7 @@ impl Run {
             let mut notices = host.look_at_links();
             notices.extend(host.look_at_feeds());
             if host.is_renewed() {
-                let sources = vec![host.gateway().events().clone()];
+                let sources = host.gateway().events().to_vec();
                 hub = match hub.hand_over(sources, Arc::clone(host.shared()), self.exports.rate()) {
                     Ok(hub) => hub,
                     Err(error) => {
@@ -481,11 +482,9 @@ fn announce(gateway: &Gateway) {
             tell!("bulkhead: port {}: switched off: {}", port.name, guard.offloads_changed().join(", "));
         }
     }
-    if topology.cores.len() > 1 {
-        tell!("bulkhead: this version runs one worker; cores after the first are not used");
-    }
-    if topology.ports.iter().any(|p| p.queues > 1) {
-        tell!("bulkhead: this version serves one queue of a port; the interface must have no more");
+    let workers = gateway.control().workers();
+    if workers > 1 {
+        tell!("bulkhead: {workers} workers; both directions of a flow meet: {}", gateway.spread_by());
     }
     tell!("bulkhead: running");
 }

@@ -138,6 +138,8 @@ const WORKERS: &[Column] = &[
     narrow("FORWARDED", "forwarded"),
     narrow("DROPPED", "dropped"),
     narrow("FLOWS", "flows"),
+    narrow("HANDED OVER", "handed_over"),
+    wide("FULL", "hand_over_full"),
     wide("FRAMES/BATCH", "frames_per_batch"),
     wide("WAITING", "waiting"),
     wide("GENERATION", "generation"),

@@ -153,7 +153,7 @@ impl Scene {
         let mark = self.mark();
         let ear = stage.host(self.to).raw()?;
         // What was said before is of something else.
-        while stage.gateway().events().receiver.try_recv().is_ok() {}
+        while stage.gateway().events()[0].receiver.try_recv().is_ok() {}
         let start = Instant::now();
         let saw = self.attempt(stage)?;
         let seen = Seen { saw, after: start.elapsed() };
@@ -239,7 +239,7 @@ fn word(stage: &Stage, mark: &Mark) -> Option<Line> {
     let gateway = stage.gateway();
     let deadline = Instant::now() + SOON;
     loop {
-        let event = gateway.events().receiver.recv_deadline(deadline).ok()?;
+        let event = gateway.events()[0].receiver.recv_deadline(deadline).ok()?;
         if mark.is_told_of(&event) {
             let generation = gateway.control().generation();
             let names = Names { topology: &gateway.configuration().topology, generation: &generation };

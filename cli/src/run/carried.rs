@@ -10,6 +10,7 @@ use conntrack::snapshot::Names;
 use conntrack::time::Tick;
 use dataplane::counters::Counters;
 use dataplane::engine::Engine;
+use dataplane::ownership::Owners;
 
 /// What a gateway that has stopped leaves to the next.
 #[derive(Debug)]
@@ -35,16 +36,20 @@ impl Carried {
         Carried { state, flows, counters }
     }
 
-    /// Gives an engine that has seen no packet the flows and the counts.
+    /// Gives engines that have seen no packet the flows, each to its owner, and one of them the counts.
     pub(super) fn restore(
         &self,
-        engine: &mut Engine,
+        engines: &mut [Engine],
+        owners: &Owners,
         now: Tick,
         names: &Names<'_>,
         configuration: &Configuration,
     ) -> Resumption {
-        engine.count_from(&self.counters);
+        if let Some(first) = engines.first_mut() {
+            first.count_from(&self.counters);
+        }
         // What was never written is an empty table.
-        state::read_flows(&self.flows, engine, now, names, configuration).unwrap_or(Resumption::Nothing)
+        state::read_flows(&self.flows, engines, owners, now, names, configuration)
+            .unwrap_or(Resumption::Nothing)
     }
 }

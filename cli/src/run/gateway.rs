@@ -1,6 +1,7 @@
 //! A gateway from its start to its end.
 
 use super::carried::Carried;
+use super::crew;
 use super::state::{Resumption, StateDirectory};
 use crate::config::{self, Checked, Configuration};
 use classifier::policy::Timestamp;
@@ -8,15 +9,14 @@ use conntrack::Tracker;
 use conntrack::time::Tick;
 use dataplane::arena::Arena;
 use dataplane::counters::Counters;
-use dataplane::engine::{Engine, Resolve};
 use dataplane::event::{self, EventSource};
 use dataplane::generation::{GenerationError, Generations, LiveFlows};
 use dataplane::network::PortFacts;
-use dataplane::port::Port;
-use dataplane::port::xdp::{self, OpenError, Opened, PortGuard, PortRequest};
+use dataplane::ownership::Owners;
+use dataplane::port::xdp::{self, OpenError, Opened, PortGuard, PortRequest, Spreading};
 use dataplane::restore;
 use dataplane::topology::PortConfig;
-use dataplane::worker::{Clock, Control, Stopped, Worker};
+use dataplane::worker::{Clock, Control, Stopped};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,13 +94,16 @@ pub struct Gateway {
     state: Option<StateDirectory>,
     expiry: Option<Timestamp>,
     clock: Clock,
-    events: EventSource,
+    /// By worker.
+    events: Vec<EventSource>,
+    /// The cards that spread frames over their queues as the workers own them.
+    spreading: Vec<Spreading>,
     /// Last: the interfaces are put back when no worker uses them any more.
     guards: Vec<PortGuard>,
 }
 
 impl Gateway {
-    /// Opens the ports and starts the worker; `report` is told of what takes time.
+    /// Opens the ports and starts the workers; `report` is told of what takes time.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left changed then.
@@ -142,7 +145,8 @@ impl Gateway {
         report: &mut dyn FnMut(String),
     ) -> Result<(Gateway, Resumption), StartError> {
         let requests: Vec<PortRequest> = configuration.topology.ports.iter().map(Gateway::request).collect();
-        let opened = open(&requests, report)?;
+        let workers = crew::workers(&configuration.topology);
+        let opened = open(&requests, workers, report)?;
         let facts = port_facts(&configuration, &opened.guards)?;
         let mut generations = Generations::default();
         let now = config::now();
@@ -150,24 +154,15 @@ impl Gateway {
             .compile(Arc::clone(&configuration.policy), &configuration.topology, &facts, now)
             .map_err(StartError::Generation)?;
         let generation = Arc::new(generation);
-        let control = Arc::new(Control::new(Arc::clone(&generation), 1).map_err(StartError::System)?);
-        let (sink, events) = event::ring();
-        let mut engine = Engine::new(
-            generation,
-            &configuration.conntrack,
-            secret().map_err(StartError::System)?,
-            Arc::new(opened.arena),
-            opened.pool,
-            Resolve::Ask,
-        );
-        let ports: Vec<Box<dyn Port>> = opened
-            .ports
-            .into_iter()
-            .flat_map(|queues| queues.into_iter().take(1))
-            .map(|queue| Box::new(queue) as Box<dyn Port>)
-            .collect();
-        let idle = configuration.topology.idle;
-        let core = configuration.topology.cores.first().copied();
+        let control = Control::new(Arc::clone(&generation), workers).map_err(StartError::System)?;
+        let control = Arc::new(control);
+        // To each its own: whoever tells much crowds out nobody else.
+        let (sinks, events): (Vec<_>, Vec<_>) = (0..workers).map(|_| event::ring()).unzip();
+        let secret = secret().map_err(StartError::System)?;
+        let (spread, spreading) = crew::spread(&configuration.topology, workers, secret);
+        let owners = Owners::new(spread, workers, generation.network());
+        let mut engines =
+            crew::engines(&configuration, &generation, workers, secret, &opened.arena, opened.pool);
         let clock = Clock::start();
         // Only now: a gateway that is on its way out has let go of its ports when its flows are saved.
         let names = restore::names(&configuration.topology, &generations);
@@ -176,44 +171,45 @@ impl Gateway {
             Past::Directory(path) => match StateDirectory::take(path) {
                 Err(error) => (None, Resumption::Refused(path.to_owned(), error)),
                 Ok(state) => {
-                    let resumption = state.restore(&mut engine, clock.now(), &names, &configuration);
+                    let resumption =
+                        state.restore(&mut engines, &owners, clock.now(), &names, &configuration);
                     (Some(state), resumption)
                 }
             },
             Past::Carried(carried) => {
-                let resumption = carried.restore(&mut engine, clock.now(), &names, &configuration);
+                let resumption = carried.restore(&mut engines, &owners, clock.now(), &names, &configuration);
                 (carried.state.take(), resumption)
             }
         };
-        let worker = Worker::new(engine, ports, Arc::clone(&control), 0, idle, Some(sink));
-        let thread = std::thread::Builder::new()
-            .name("worker-0".to_owned())
-            .spawn(move || {
-                if let Some(core) = core {
-                    core_affinity::set_for_current(core_affinity::CoreId { id: core });
-                }
-                worker.run(clock)
-            })
-            .map_err(StartError::System)?;
-        let gateway = Gateway {
+        let workers = crew::hire(&configuration.topology, engines, opened.ports, &owners, &control, sinks);
+        let mut gateway = Gateway {
             expiry: configuration.policy.next_expiry(now),
             configuration,
             generations,
             facts,
             control,
-            workers: vec![thread],
+            workers: Vec::new(),
             state,
             clock,
             events,
+            spreading,
             guards: opened.guards,
         };
+        for (index, worker) in workers.into_iter().enumerate() {
+            let core = gateway.configuration.topology.cores.get(index).copied();
+            // Where a thread can't be had, dropping the gateway ends those that there are.
+            gateway.workers.push(crew::begin(worker, index, core, clock).map_err(StartError::System)?);
+        }
+        if let Some(cores) = crew::missing(&gateway.configuration.topology.cores) {
+            report(format!("this machine has no core {cores}: its workers run on any"));
+        }
         Ok((gateway, resumption))
     }
 
     /// What a port asks of its interface.
     #[must_use]
     pub fn request(port: &PortConfig) -> PortRequest {
-        PortRequest { interface: port.interface.clone(), queues: 1, mode: port.xdp }
+        PortRequest { interface: port.interface.clone(), queues: port.queues, mode: port.xdp }
     }
 
     /// Puts another configuration into force between two batches, or changes nothing.
@@ -297,11 +293,11 @@ impl Gateway {
 
     fn join(&mut self) -> Result<(Counters, Vec<Tracker>), WorkerDied> {
         self.control.stop();
-        let mut counters = None;
+        let mut counters: Option<Counters> = None;
         let mut trackers = Vec::new();
         for worker in self.workers.drain(..) {
             let stopped = worker.join().map_err(|_| WorkerDied)?;
-            counters = Some(stopped.counters);
+            counters = Some(counters.unwrap_or_default().and(&stopped.counters));
             trackers.push(stopped.tracker);
         }
         counters.map(|counters| (counters, trackers)).ok_or(WorkerDied)
@@ -317,6 +313,16 @@ impl Gateway {
     #[must_use]
     pub fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// Who sees to it that both directions of a flow come to one worker.
+    #[must_use]
+    pub fn spread_by(&self) -> &'static str {
+        match (self.workers.len(), self.spreading.is_empty()) {
+            (0 | 1, _) => "one worker",
+            (_, true) => "handed over",
+            (_, false) => "by the ports",
+        }
     }
 
     /// The ports' guards, in the order of the ports: how each is attached, and what the kernel counts.
@@ -354,9 +360,9 @@ impl Gateway {
         self.clock
     }
 
-    /// New flows and drops, as they happen.
+    /// New flows and drops, as they happen, by worker.
     #[must_use]
-    pub fn events(&self) -> &EventSource {
+    pub fn events(&self) -> &[EventSource] {
         &self.events
     }
 
@@ -403,13 +409,16 @@ enum Past<'a> {
 }
 
 /// Opens the ports. A gateway that has none, for nothing is known of them, has a memory all the same.
-fn open(requests: &[PortRequest], report: &mut dyn FnMut(String)) -> Result<Opened, StartError> {
-    use dataplane::engine::IN_HANDS;
+fn open(
+    requests: &[PortRequest],
+    workers: usize,
+    report: &mut dyn FnMut(String),
+) -> Result<Opened, StartError> {
     if requests.is_empty() {
-        let (arena, pool) = Arena::on_heap(IN_HANDS, dataplane::answer::LARGEST);
+        let (arena, pool) = Arena::on_heap(crew::frames(workers), dataplane::answer::LARGEST);
         return Ok(Opened { ports: Vec::new(), guards: Vec::new(), pool, arena, huge_pages: false });
     }
-    let frames = xdp::frames_for(requests) + IN_HANDS;
+    let frames = xdp::frames_for(requests) + crew::frames(workers);
     let opened = xdp::open_reporting(requests, frames, &mut |waiting| {
         let what = waiting.queue.map_or("its XDP hook".to_owned(), |queue| format!("queue {queue}"));
         report(format!("{} of {} is still in use, waiting", what, waiting.interface));

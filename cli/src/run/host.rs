@@ -16,6 +16,7 @@ use classifier::policy::RuleId;
 use classifier::tables::Tables;
 use conntrack::time::Tick;
 use dataplane::ErrandError;
+use dataplane::event::EventSource;
 use dataplane::generation::LiveFlows;
 use dataplane::hits::RuleHits;
 use serde::Serialize;
@@ -455,7 +456,7 @@ impl Host {
     /// Events that found no room in the ring, since the start.
     #[must_use]
     pub fn events_lost(&self) -> u64 {
-        self.gateway().events().lost()
+        self.gateway().events().iter().map(EventSource::lost).sum()
     }
 
     /// Rule hits of earlier runs.

@@ -2,6 +2,7 @@
 
 mod anew;
 mod carried;
+mod crew;
 mod event;
 mod file;
 mod gateway;
@@ -16,6 +17,7 @@ mod state;
 mod watchdog;
 
 pub use carried::Carried;
+pub use crew::leave_to_workers;
 pub use event::EventLine;
 pub use file::replace_file;
 pub use gateway::{Gateway, ReloadError, StartError, Stop, WorkerDied};

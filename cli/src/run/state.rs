@@ -19,7 +19,8 @@ use conntrack::Tracker;
 use conntrack::snapshot::{self, Broken, Names, Skip, Snapshot, Stamp};
 use conntrack::time::Tick;
 use dataplane::engine::Engine;
-use dataplane::restore::Restored;
+use dataplane::ownership::Owners;
+use dataplane::restore::{Restored, restore};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -74,10 +75,11 @@ impl StateDirectory {
         self.path.join(name)
     }
 
-    /// Takes up the flows that were saved, if there are any, into an engine that has seen no packet yet.
+    /// Takes up the flows that were saved, if there are any, into engines that have seen no packet yet.
     pub fn restore(
         &self,
-        engine: &mut Engine,
+        engines: &mut [Engine],
+        owners: &Owners,
         now: Tick,
         names: &Names<'_>,
         configuration: &Configuration,
@@ -96,7 +98,7 @@ impl StateDirectory {
                 return Resumption::Broken(aside, why);
             }
         };
-        taken_up(&snapshot, engine, now, names, configuration)
+        taken_up(&snapshot, engines, owners, now, names, configuration)
     }
 
     /// The saved flows, which from now on nobody else gets.
@@ -173,25 +175,28 @@ pub(super) fn write_flows(
 /// They can't be read.
 pub(super) fn read_flows(
     bytes: &[u8],
-    engine: &mut Engine,
+    engines: &mut [Engine],
+    owners: &Owners,
     now: Tick,
     names: &Names<'_>,
     configuration: &Configuration,
 ) -> Result<Resumption, Broken> {
-    Snapshot::open(bytes).map(|snapshot| taken_up(&snapshot, engine, now, names, configuration))
+    Snapshot::open(bytes).map(|snapshot| taken_up(&snapshot, engines, owners, now, names, configuration))
 }
 
 fn taken_up(
     snapshot: &Snapshot<'_>,
-    engine: &mut Engine,
+    engines: &mut [Engine],
+    owners: &Owners,
     now: Tick,
     names: &Names<'_>,
     configuration: &Configuration,
 ) -> Resumption {
     let header = snapshot.header();
     let away = header.saved.until(&stamp());
+    let mut engines: Vec<&mut Engine> = engines.iter_mut().collect();
     Resumption::Restored {
-        flows: engine.restore(now, snapshot, names, away.unwrap_or_default()),
+        flows: restore(&mut engines, owners, now, snapshot, names, away.unwrap_or_default()),
         away,
         is_same_configuration: header.configuration == checksum(configuration),
     }

@@ -29,24 +29,41 @@ impl Tracker {
         let now = self.clock(now);
         let hash = self.hash(&opening.key);
         let mut old = self.find_hashed(now, &opening.key, hash);
-        if terms.max_flows.is_some() {
-            self.check_rule_limit(now, old, &terms)?;
+        if terms.max_flows.is_none() {
+            return self.admit_flow(now, old, opening, &terms);
+        }
+        let opened = self.check_rule_limit(now, old, &terms).and_then(|()| {
             // It may have been swept.
             old = self.find_hashed(now, &opening.key, hash);
+            self.admit_flow(now, old, opening, &terms)
+        });
+        if opened.is_err() {
+            self.counts.withdraw();
         }
+        opened
+    }
+
+    /// Enters a flow in the place of the one that has its key, or in another.
+    fn admit_flow(
+        &mut self,
+        now: Tick,
+        old: Option<FlowId>,
+        opening: Opening,
+        terms: &Terms,
+    ) -> Result<FlowId, DropReason> {
         match old {
             Some(old) => {
                 self.end(old, EndReason::Closed);
                 self.statistics.replaced += 1;
             }
             None => {
-                self.admit(now, &opening, &terms)?;
+                self.admit(now, &opening, terms)?;
                 self.make_room(now)?;
             }
         }
         let mut body =
             Body::new(opening.opener, opening.vlan, opening.source_mac, opening.state, opening.peers);
-        agree(&mut body, &terms);
+        agree(&mut body, terms);
         body.set_responder_vlan(terms.responder_vlan);
         body.deadline = Moment::of(now).after(tcp::opening_span(&self.rules, opening.key.protocol(), &body));
         let flow = match opening.key {
@@ -68,13 +85,13 @@ impl Tracker {
     fn check_rule_limit(&mut self, now: Tick, old: Option<FlowId>, terms: &Terms) -> Result<(), DropReason> {
         let (Some(rule), Some(limit)) = (terms.rule, terms.max_flows) else { return Ok(()) };
         let takes_its_place = old.is_some_and(|old| self.body(old).rule() == Some(rule));
-        let is_over = |counts: &RuleCounts| {
-            counts.of(rule).is_none_or(|count| count - u32::from(takes_its_place && count > 0) >= limit)
-        };
-        if is_over(&self.counts) {
+        // The flow that goes is counted still.
+        let limit = limit.saturating_add(u32::from(takes_its_place));
+        let is_over = |counts: &mut RuleCounts| counts.announce(rule).is_none_or(|total| total > limit);
+        if is_over(&mut self.counts) {
             // Some may have expired since the timers last ran.
             self.sweep(now, false, RECLAIM);
-            if is_over(&self.counts) {
+            if is_over(&mut self.counts) {
                 self.statistics.rule_limited += 1;
                 return Err(DropReason::RuleLimit);
             }

@@ -171,6 +171,20 @@ impl Trace {
         Trace { bytes: bytes.into_boxed_slice(), places: places.into_boxed_slice(), sequence }
     }
 
+    /// The frames in several traces, each in the one that `pick` names by its place here and its bytes, in the order that
+    /// they have here. `None`: a trace that no frame falls to.
+    #[must_use]
+    pub fn split(&self, parts: usize, mut pick: impl FnMut(usize, &[u8]) -> usize) -> Vec<Option<Trace>> {
+        let mut sequences: Vec<Vec<u32>> = vec![Vec::new(); parts];
+        let frames: Vec<&[u8]> =
+            self.places.iter().map(|(start, length)| &self.bytes[*start..][..*length as usize]).collect();
+        for (position, index) in self.sequence.iter().enumerate() {
+            sequences[pick(position, frames[*index as usize])].push(*index);
+        }
+        let traces = sequences.into_iter();
+        traces.map(|sequence| (!sequence.is_empty()).then(|| Trace::new(&frames, &sequence))).collect()
+    }
+
     /// How many frames are received before the trace begins anew.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -211,6 +225,7 @@ impl Trace {
 
 /// What passed a [`TracePort`]. The port is the only writer.
 #[derive(Debug, Default)]
+#[repr(align(128))] // Ports of several workers must not write into one line.
 pub struct Tally {
     received: AtomicU64,
     sent: AtomicU64,

@@ -6,6 +6,7 @@
 use crate::answer::{self, IcmpError, LinkHeader, icmp_error};
 use crate::batch::{Out, Outcome, Verdict};
 use crate::engine::{Engine, Origin, Resolve, link_back};
+use crate::handoff::News;
 use crate::neighbors::{Due, Waiting};
 use crate::network::{Network, Role, Vlan, VlanIndex};
 use crate::topology::SpoofGuard;
@@ -150,10 +151,35 @@ fn learn(
     if network.static_neighbor(index, address).is_some() || mac.is_group() || mac == Mac::ZERO {
         return;
     }
+    let is_believed = believe(engine, network, now, index, address, mac, was_asked_by_it);
+    engine.spread(News { vlan: network.vlan(index).key, address, mac, is_believed });
+}
+
+/// Takes note of what another worker has heard, and found sound, if this one may believe it.
+pub(crate) fn hear_from_peer(engine: &mut Engine, now: Tick, news: &News) {
+    let generation = Arc::clone(&engine.generation);
+    let network = generation.network();
+    if let Some(index) = network.index_of(news.vlan).filter(|index| network.vlan(*index).role == Role::Routed)
+        && network.static_neighbor(index, news.address).is_none()
+    {
+        believe(engine, network, now, index, news.address, news.mac, news.is_believed);
+    }
+}
+
+/// Whether it is believed.
+fn believe(
+    engine: &mut Engine,
+    network: &Network,
+    now: Tick,
+    index: VlanIndex,
+    address: IpAddr,
+    mac: Mac,
+    is_sure: bool,
+) -> bool {
     let is_believed = match network.vlan(index).guard {
         SpoofGuard::Bindings => network.is_binding(index, address, mac),
         SpoofGuard::Subnet | SpoofGuard::Off => {
-            was_asked_by_it
+            is_sure
                 || engine.neighbors.is_of_interest(index, address)
                 || network.is_binding(index, address, mac)
         }
@@ -162,6 +188,7 @@ fn learn(
         let waiting = engine.neighbors.learn(now, index, address, mac);
         release(engine, waiting, mac);
     }
+    is_believed
 }
 
 fn release(engine: &mut Engine, mut queue: VecDeque<Waiting>, mac: Mac) {

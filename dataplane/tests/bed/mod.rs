@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub(crate) mod frame;
+pub(crate) mod gang;
 pub(crate) mod network;
 pub(crate) mod sound;
 

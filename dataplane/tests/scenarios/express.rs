@@ -18,10 +18,14 @@ use dataplane::topology::SpoofGuard;
 use std::time::Duration;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn of(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,7 +33,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
@@ -55,8 +59,8 @@ struct Talk {
     stage: u8,
 }
 
-struct World {
-    random: Random,
+pub(crate) struct World {
+    pub(crate) random: Random,
     talks: Vec<Talk>,
 }
 
@@ -64,7 +68,7 @@ struct World {
 const BEHIND: Host = Host { v4: "10.9.1.1", v6: "fd00:20::77", ..SHY };
 
 impl World {
-    fn new(seed: u64) -> World {
+    pub(crate) fn new(seed: u64) -> World {
         let mut random = Random(seed);
         let pairs = [
             (WEB, DB),
@@ -94,7 +98,7 @@ impl World {
     }
 
     /// A frame of a conversation, most often a sound one, and the port that it comes in on.
-    fn frame(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
         let at = self.random.below(self.talks.len() as u64) as usize;
         let mut talk = self.talks[at];
         let side = self.random.below(2) as usize;
@@ -221,7 +225,7 @@ impl World {
     }
 
     /// ARP and ND: known neighbors move, unknown ones answer.
-    fn word_of_neighbors(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn word_of_neighbors(&mut self) -> (u8, Vec<u8>) {
         let r = &mut self.random;
         let mac = r.pick(&[SHY.mac, SHY.mac, SHY.mac, Mac([2, 0, 0, 0, 7, 7])]);
         let host = Host { mac, ..SHY };
@@ -239,7 +243,7 @@ impl World {
         (TRUNK, frame.bytes())
     }
 
-    fn policy(&mut self, now: Timestamp) -> Policy {
+    pub(crate) fn policy(&mut self, now: Timestamp) -> Policy {
         let r = &mut self.random;
         let allow = |id: &str| rule(id, Action::Allow);
         let rules: Vec<Rule> = match r.below(8) {
@@ -258,7 +262,7 @@ impl World {
     }
 
     /// Changes of the network that leave its VLANs as they are.
-    fn rewire(&mut self, setup: &mut Setup) {
+    pub(crate) fn rewire(&mut self, setup: &mut Setup) {
         let r = &mut self.random;
         match r.below(4) {
             0 => setup.topology.neighbors[2].mac = r.pick(&[DB.mac, Mac([2, 0, 0, 0, 0x20, 0x99])]),

@@ -22,3 +22,4 @@ mod restart;
 mod stitch;
 mod tap;
 mod tcp;
+mod workers;

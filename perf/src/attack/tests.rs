@@ -26,6 +26,8 @@ fn arguments(max_flows: u32) -> EngineArguments {
         packets: None,
         v6: false,
         imix: false,
+        workers: None,
+        arrival: crate::workers::Arrival::Owner,
         mix: Default::default(),
         json: false,
         attack,

@@ -22,6 +22,8 @@ fn arguments(flows: u32, rules: u32, size: u16, proto: Protocol) -> EngineArgume
         batch: 64,
         seed: SEED,
         core: None,
+        workers: None,
+        arrival: crate::workers::Arrival::Owner,
         json: false,
         attack: crate::attack::AttackArguments::default(),
         export: export::ExportArguments::default(),

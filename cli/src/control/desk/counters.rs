@@ -62,6 +62,8 @@ pub(super) fn workers(shared: &Shared, out: &mut dyn Outbox) -> Result<Value, Fa
             "received": counters.received,
             "forwarded": counters.forwarded,
             "dropped": counters.dropped_total(),
+            "handed_over": counters.handed,
+            "hand_over_full": counters.handed_lost,
             "batches": counters.batches,
             "frames_per_batch": (mean * 100.0).round() / 100.0,
             "flows": flows,

@@ -74,7 +74,7 @@ impl Desk {
         })?;
         let label = |index: usize| [("worker", index.to_string())];
         type Counted = fn(&Counters) -> u64;
-        let counted: [(&str, &str, Counted); 10] = [
+        let counted: [(&str, &str, Counted); 13] = [
             ("bulkhead_frames_received_total", "Frames taken from ports.", |c| c.received),
             ("bulkhead_frames_forwarded_total", "Frames that went on their way.", |c| c.forwarded),
             ("bulkhead_frames_local_total", "Frames to the gateway itself.", |c| c.local),
@@ -87,6 +87,15 @@ impl Desk {
             ("bulkhead_copies_lost_total", "Copies of flooded frames that found no room.", |c| c.copies_lost),
             ("bulkhead_flows_opened_total", "New flows.", |c| c.flows),
             ("bulkhead_batches_total", "Batches of frames.", |c| c.batches),
+            ("bulkhead_frames_handed_total", "Frames passed on to the worker that owns them.", |c| c.handed),
+            (
+                "bulkhead_frames_handed_lost_total",
+                "Frames dropped as tx-full because the way to another worker was full.",
+                |c| c.handed_lost,
+            ),
+            ("bulkhead_news_lost_total", "Words of neighbors that another worker had no room for.", |c| {
+                c.news_lost
+            }),
         ];
         for (name, help, of) in counted {
             let samples = workers.iter().enumerate().map(|(index, worker)| (label(index), of(&worker.0)));

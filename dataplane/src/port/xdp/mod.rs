@@ -24,6 +24,7 @@ mod memory;
 mod open;
 mod program;
 mod queue;
+mod spreading;
 mod statistics;
 
 pub use bind::Waiting;
@@ -32,4 +33,5 @@ pub use guard::{ModeInForce, PortGuard};
 pub use interface::{Interface, LinkState};
 pub use open::{Opened, PortRequest, frames_for, is_ready, open, open_reporting};
 pub use queue::XdpPort;
+pub use spreading::{Spreading, spread_alike};
 pub use statistics::Statistics;
