@@ -139,6 +139,8 @@ const WORKERS: &[Column] = &[
     narrow("DROPPED", "dropped"),
     narrow("FLOWS", "flows"),
     wide("FRAMES/BATCH", "frames_per_batch"),
+    wide("P50 ns", "within_ns.p50"),
+    wide("P99 ns", "within_ns.p99"),
     wide("WAITING", "waiting"),
     wide("GENERATION", "generation"),
 ];
