@@ -24,6 +24,7 @@ pub mod diagnostic;
 pub mod doctor;
 pub mod explain;
 pub mod export;
+pub mod feed;
 pub mod replay;
 pub mod run;
 pub mod stats;

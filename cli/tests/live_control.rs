@@ -4,36 +4,14 @@ mod live;
 mod root;
 
 use cli::testbed::{Bed, TcpOutcome};
-use live::{BRIEFLY, GatewayFile, Program, SOON, at, hosts, text, wait_until};
+use live::{BRIEFLY, GatewayFile, Program, SOON, at, bulkhead, hosts, json, socket, text, wait_until};
 use root::may_run;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-fn socket(bed: &Bed) -> PathBuf {
-    std::env::temp_dir().join(format!("{}.sock", bed.name()))
-}
-
-/// What the program answers, and how it ends.
-fn bulkhead(socket: &Path, arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
-        .args(arguments)
-        .arg("--socket")
-        .arg(socket)
-        .output()
-        .unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
-}
-
-fn json(socket: &Path, arguments: &[&str]) -> Value {
-    let (code, text) = bulkhead(socket, &[arguments, &["-o", "json"]].concat());
-    assert_eq!(code, 0, "{arguments:?}: {text}");
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
-}
 
 fn item<'a>(answer: &'a Value, key: &str, value: &str) -> &'a Value {
     let mut items = answer["items"].as_array().unwrap().iter();

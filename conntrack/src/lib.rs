@@ -12,6 +12,7 @@
 
 pub mod config;
 pub mod fragment;
+pub mod memory;
 pub mod snapshot;
 pub mod time;
 
@@ -22,7 +23,6 @@ mod hash;
 mod index;
 mod ledger;
 mod limits;
-mod memory;
 mod moment;
 mod packet;
 mod peers;
@@ -44,11 +44,12 @@ mod wheel;
 
 pub use flood::FloodLevel;
 pub use hash::FlowHash;
+pub use index::Place;
 pub use ledger::{EndReason, FlowReport, Passed};
 pub use packet::{Opening, Packet, Relation, Tracked};
 pub use state::State;
 pub use statistics::Statistics;
 pub use tcp::{BadOptions, TcpOptions};
 pub use terms::{Epoch, RuleKey, Terms};
-pub use tracker::{Entrance, Family, Tracker};
+pub use tracker::{Entrance, Family, Settled, Tracker};
 pub use view::{FlowId, FlowView, Standing};

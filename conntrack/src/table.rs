@@ -14,7 +14,7 @@
 use crate::entry::{Body, Entry};
 use crate::flood::{Census, Groups};
 use crate::hash::{Address, Secret};
-use crate::index::Index;
+use crate::index::{Index, Place};
 use crate::ledger::{EndReason, Ledger, Tally};
 use crate::memory::{prefetch, reserve};
 use crate::moment::Moment;
@@ -77,8 +77,8 @@ impl<A: Address> Table<A> {
 
     /// Asks the CPU for the index's lines of a hash.
     #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        self.index.prefetch(hash);
+    pub(crate) fn prefetch(&self, hash: u64) -> Place {
+        self.index.prefetch(hash)
     }
 
     /// Asks the CPU for the entries of a hash; its index lines should have come by now.
@@ -93,11 +93,11 @@ impl<A: Address> Table<A> {
         });
     }
 
-    /// The first slot that may be that of a hash, whose entry the CPU is asked for. Its index lines should have come by
-    /// now. What stands in the slot is to be held against the key.
+    /// The first slot that may be that of a hash with this place, whose entry the CPU is asked for. Its index lines should
+    /// have come by now. What stands in the slot is to be held against the key.
     #[inline]
-    pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
-        let slot = self.index.find(hash, |_| true)?;
+    pub(crate) fn candidate(&self, place: Place) -> Option<u32> {
+        let slot = self.index.candidate(place)?;
         let entry = &self.entries[slot as usize];
         prefetch(&entry.key);
         prefetch(&entry.body.peers);
@@ -108,7 +108,7 @@ impl<A: Address> Table<A> {
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &Key<A>) -> Option<u32> {
         let entries = &self.entries;
-        self.index.find(hash, |slot| entries[slot as usize].key == *key)
+        self.index.find(hash, |slot| A::same(&entries[slot as usize].key, key))
     }
 
     /// An entry.
@@ -174,6 +174,7 @@ impl<A: Address> Table<A> {
             let why = if is_closed { EndReason::Closed } else { why };
             ledger.end(slot, entry, self.notes[slot as usize].opened, why);
         }
+        self.entries[slot as usize].body.bury();
         self.index.remove(A::hash(&self.secret, &key), slot);
         self.delist(slot, body.class());
         self.wheel.give_back(slot);

@@ -154,6 +154,11 @@ impl Engine {
         }
     }
 
+    /// Counts on from where another engine has stopped, whose frames have all been seen to.
+    pub fn count_from(&mut self, before: &Counters) {
+        self.counters = self.counters.clone().and(before);
+    }
+
     /// Puts another generation into force. To be called between two batches; it may allocate.
     ///
     /// Flows are judged again as their packets come. Where the VLANs or stitches are others than before, neighbors

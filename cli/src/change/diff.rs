@@ -54,6 +54,12 @@ pub fn compare(old: &Configuration, new: &Configuration) -> Vec<Difference> {
         let fields = |r| c.rule_fields(r).map(|(key, value)| (key, one(value))).to_vec();
         c.policy.rules().iter().map(|rule| (rule.id.clone(), fields(rule))).collect()
     };
+    let feeds = |c: &Configuration| -> Things {
+        let name =
+            |feed: &crate::config::feed::Feed| format!("{} from {}", feed.segment, feed.file.display());
+        c.feeds.iter().map(|feed| (name(feed), Vec::new())).collect()
+    };
+    things("feed", &feeds(old), &feeds(new), &mut found);
     let (old_rules, new_rules) = (rules(old), rules(new));
     things("rule", &old_rules, &new_rules, &mut found);
     moves(old, new, &mut found);

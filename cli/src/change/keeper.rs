@@ -134,6 +134,8 @@ impl Keeper {
             );
             return match pending.back_to {
                 Some(number) => self.last_good(Some(number), why),
+                // Nothing was in force before it. A file that its author has written since is wanted.
+                None if file.is_some() && file != self.pending_hash().as_deref() => Started::File,
                 None => Started::Nothing,
             };
         }
@@ -150,6 +152,11 @@ impl Keeper {
             }
             None => self.last_good(self.current.version, "the gateway file is not fit".to_owned()),
         }
+    }
+
+    /// The hash of the files of what was in force last.
+    fn pending_hash(&self) -> Option<String> {
+        self.versions.read(self.current.version?).ok().map(|version| version.hash)
     }
 
     /// The version of that number, or else the youngest that can be read.
@@ -235,6 +242,22 @@ impl Keeper {
         self.current = current;
         self.due = None;
         Ok(number)
+    }
+
+    /// What was to be confirmed in time and was not is out of force, and there is nothing to go back to: nothing may
+    /// pass, also after a restart.
+    ///
+    /// # Errors
+    /// It can't be written; it is not in force any more all the same.
+    pub fn back_to_nothing(&mut self, action: &Action) -> Result<(), KeeperError> {
+        self.due = None;
+        self.note(action, serde_json::Value::Null)
+    }
+
+    /// Whether there is a version behind what has to be confirmed yet.
+    #[must_use]
+    pub fn has_way_back(&self) -> bool {
+        self.current.pending.as_ref().is_none_or(|pending| pending.back_to.is_some())
     }
 
     /// Whether what is in force was to be confirmed and was not.
@@ -378,6 +401,23 @@ mod tests {
         let actions: Vec<String> =
             keeper.entries().unwrap().into_iter().map(|entry| entry.note.action).collect();
         assert_eq!(actions, ["boot", "apply", "apply", "confirm"]);
+    }
+
+    #[test]
+    fn what_was_never_confirmed_over_nothing_goes_back_to_nothing() {
+        let folder = Folder::new("nothing");
+        let mut keeper = folder.open();
+        keeper.begin(&bundle("one"), None, &by_root("apply"), Some(Duration::ZERO), None).unwrap();
+        assert!(keeper.is_due() && !keeper.has_way_back());
+        keeper.back_to_nothing(&by_root("deny-all")).unwrap();
+        assert!(!keeper.is_due());
+        let mut again = folder.open();
+        assert_eq!(text(again.start_with(None)), "nothing");
+        let same = bundle("one").hash();
+        assert_eq!(text(again.start_with(Some(&same))), "nothing", "the file is what was not confirmed");
+        assert_eq!(text(again.start_with(Some("other"))), "the file");
+        again.begin(&bundle("two"), None, &by_root("apply"), None, None).unwrap();
+        assert_eq!(text(folder.open().start_with(None)), "two");
     }
 
     #[test]

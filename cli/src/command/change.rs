@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::show::At;
 use super::table::{Column, Form, Rows};
-use crate::config::{Bundle, load_checked};
+use crate::config::{Bundle, load_to_send};
 use crate::control::{ApplyOptions, Client, ClientError, EstablishedFlows, Request};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -156,10 +156,10 @@ pub(super) fn ask(
 
 impl Apply {
     pub(super) fn run(self) -> Outcome {
-        let Some(checked) = super::report(&self.file, load_checked(&self.file)) else {
+        let Some(configuration) = super::report(&self.file, load_to_send(&self.file)) else {
             return Outcome::Refused;
         };
-        let bundle = Bundle::of(checked.configuration.sources());
+        let bundle = Bundle::of(configuration.sources());
         let options = ApplyOptions {
             confirm_s: self.confirm.map(|time| time.as_secs_f64()),
             message: self.message,
@@ -235,10 +235,10 @@ impl Diff {
             Some((_, Ok(version))) => Request::Diff { bundle: None, version: Some(version) },
             Some((file, Err(_))) => {
                 let file = PathBuf::from(file);
-                let Some(checked) = super::report(&file, load_checked(&file)) else {
+                let Some(configuration) = super::report(&file, load_to_send(&file)) else {
                     return Outcome::Failure;
                 };
-                Request::Diff { bundle: Some(Bundle::of(checked.configuration.sources())), version: None }
+                Request::Diff { bundle: Some(Bundle::of(configuration.sources())), version: None }
             }
         };
         look_ahead(&self.at, request, self.output, self.text)

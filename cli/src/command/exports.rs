@@ -5,10 +5,10 @@ use crate::export::{
     Collect, EventFile, Exporter, Exporting, FileOptions, Ipfix, IpfixOptions, Responder, Syslog,
     SyslogTarget, collector_address, listen_address,
 };
-use crate::run::Host;
+use crate::run::{Host, Sandbox};
 use crate::run::hub::{Feed, Told, What};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -79,6 +79,12 @@ impl Exports {
         let collect: Collect = Box::new(move || desk.metrics().map_err(|failure| failure.to_string()));
         let responder = Responder::start(address, collect);
         responder.map(Some).map_err(|error| format!("the address {address}: {error}"))
+    }
+
+    /// What is written to again and again: a folder, where files are rotated in it.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Path> {
+        let events = self.events.as_deref().filter(|path| path.as_os_str() != "-");
+        events.into_iter().map(|path| if path.is_file() { Sandbox::folder_of(path) } else { path })
     }
 
     /// Opens what is written to, before anything is changed.

@@ -18,7 +18,7 @@ mod table;
 mod top;
 mod why;
 
-use crate::config::{Checked, Configuration, LoadError, load_checked};
+use crate::config::{Checked, LoadError, load_checked};
 use crate::control::{ClientError, FailureCode};
 use crate::diagnostic::Style;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -118,11 +118,6 @@ impl CommandLine {
 }
 
 /// Reads a gateway file for a command that needs a good one (see [`load_checked`]); prints what is wrong.
-fn load(path: &Path) -> Option<Configuration> {
-    load_with_tables(path).map(|checked| checked.configuration)
-}
-
-/// As [`load`], with the tables of the policy.
 fn load_with_tables(path: &Path) -> Option<Checked> {
     report(path, load_checked(path))
 }

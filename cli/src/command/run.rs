@@ -4,14 +4,22 @@ use super::Outcome;
 use super::exports::Exports;
 use super::replay::{summary_json, summary_text};
 use crate::change::{Action, Keeper, KeeperError, Overlay, Started};
-use crate::config::{self, Bundle, Configuration};
+use crate::config::feed::list_path;
+use crate::config::{self, Bundle, Checked, Configuration, LoadError};
 use crate::control::{Desk, Order, Server};
-use crate::run::hub::Hub;
-use crate::run::{DEFAULT_STATE, Gateway, Host, HostOptions, Resumption};
+use crate::feed::{Fed, Feeds, Shelf};
+use crate::run::hub::{Feed, Hub};
+use crate::run::{
+    DEFAULT_STATE, Enforced, Gateway, Host, HostOptions, Notice, Resumption, Sandbox, Service, StartError,
+    Watchdog, WorkerDied,
+};
 use crossbeam_channel::Receiver;
 use dataplane::generation::LiveFlows;
+use dataplane::port::xdp::Interface;
+use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +45,10 @@ pub(super) struct Run {
     /// Keep nothing: neither versions nor flows.
     #[arg(long)]
     no_state: bool,
+    /// Leave the process the whole file system: by default it may read the folders of its configuration and feeds,
+    /// and write those of its state, socket and events, and no more (Landlock).
+    #[arg(long)]
+    no_sandbox: bool,
     /// How many versions are kept.
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     keep_versions: usize,
@@ -54,10 +66,14 @@ const ORDERS: usize = 64;
 
 impl Run {
     pub(super) fn run(self) -> Outcome {
-        let Some((keeper, beginning)) = self.beginning() else { return Outcome::Failure };
+        let shelf = Shelf::new(&self.config, self.folder());
+        let (keeper, beginning) = self.beginning(&shelf);
+        let deny_all = beginning.deny_all.clone();
         let overlay = self.overlay();
         let base = beginning.configuration.clone();
-        let configuration = overlay.over(&base);
+        let mut feeds = Feeds::new(shelf.clone());
+        feeds.adopt(&base);
+        let configuration = overlay.over(&feeds.over(&base));
         let opened = match self.exports.open() {
             Ok(opened) => opened,
             Err(message) => {
@@ -73,11 +89,19 @@ impl Run {
                 return Outcome::Failure;
             }
         };
+        // Before the first thread.
+        if !self.no_sandbox {
+            self.enter_sandbox(&base, &shelf);
+        }
         let report = &mut |word| tell!("bulkhead: {word}");
-        let started = match self.folder() {
-            None => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
-            Some(folder) => Gateway::resume(configuration, folder, report).map(|(g, r)| (g, Some(r))),
-        };
+        let started = self.start(configuration.clone(), report).or_else(|error| match deny_all {
+            // Better with fewer ports than not at all.
+            Some(_) => {
+                tell!("error: {error}");
+                self.start_bare(configuration, report)
+            }
+            None => Err(error),
+        });
         let (gateway, resumption) = match started {
             Ok(started) => started,
             Err(error) => {
@@ -96,9 +120,14 @@ impl Run {
             tell!("bulkhead: what is in force can't be kept: {error}");
             keeper = None;
         }
-        let options = HostOptions { source: self.config.clone(), state: self.folder().map(Path::to_owned) };
-        let mut host =
-            Host::new(gateway, options, keeper, (base, overlay), &mut |word| tell!("bulkhead: {word}"));
+        let options = HostOptions {
+            source: self.config.clone(),
+            state: self.folder().map(Path::to_owned),
+            deny_all: deny_all.clone(),
+        };
+        let mut host = Host::new(gateway, options, keeper, (base, overlay, feeds), &mut |word| {
+            tell!("bulkhead: {word}")
+        });
         let sources = vec![host.gateway().events().clone()];
         let feed = self.exports.feed();
         let exports = opened.start(&feed, &host).and_then(|exporters| {
@@ -107,7 +136,13 @@ impl Run {
             let hub = Hub::start(sources, Arc::clone(host.shared()), feed.clone(), self.exports.rate())?;
             Ok((exporters, hub))
         });
-        let (exporters, hub) = match exports {
+        host.feeds().complaints().into_iter().for_each(|notice| say(&feed, notice));
+        if let Some(why) = &deny_all {
+            let what =
+                format!("error: nothing may pass: {why}; `bulkhead apply FILE` brings the gateway to life");
+            say(&feed, Notice::new("deny-all", what, json!({ "why": why })));
+        }
+        let (exporters, mut hub) = match exports {
             Ok(exports) => exports,
             Err(error) => {
                 tell!("error: events can't be told: {error}");
@@ -115,8 +150,10 @@ impl Run {
             }
         };
         let (orders_in, orders) = crossbeam_channel::bounded(ORDERS);
-        let desk = Arc::new(Desk::new(Arc::clone(host.shared()), orders_in, feed));
-        let metrics = match self.exports.metrics(&desk) {
+        let desk_of =
+            |host: &Host| Arc::new(Desk::new(Arc::clone(host.shared()), orders_in.clone(), feed.clone()));
+        let desk = desk_of(&host);
+        let mut metrics = match self.exports.metrics(&desk) {
             Ok(metrics) => metrics,
             Err(error) => {
                 tell!("error: {error}; say `--metrics` with another");
@@ -138,17 +175,26 @@ impl Run {
             }
         };
         announce(host.gateway());
+        let service = Arc::new(Service::of_environment());
+        let watchdog = match Watchdog::start(&service, Arc::clone(&host.shared().control)) {
+            Ok(watchdog) => watchdog,
+            Err(error) => {
+                tell!("error: there is no thread for the watchdog: {error}");
+                return Outcome::Failure;
+            }
+        };
+        service.tell("READY=1");
         let ended_well = 'run: loop {
             for signal in signals.pending() {
                 match signal {
                     SIGHUP => {
                         exporters.reopen();
-                        self.reload(&mut host);
+                        self.reload(&mut host, &shelf);
                     }
                     _ => break 'run true,
                 }
             }
-            if !host.gateway().is_alive() {
+            if !host.is_alive() {
                 tell!("error: a worker died; nothing is forwarded any more");
                 break false;
             }
@@ -163,16 +209,43 @@ impl Run {
                 tell!("bulkhead: {what}");
             }
             host.expire_acts().iter().for_each(|what| tell!("bulkhead: {what}"));
-            host.look_at_links().iter().for_each(|change| tell!("bulkhead: {change}"));
+            watchdog.main_thread_is_alive();
+            #[cfg(debug_assertions)]
+            fault::befall(&host);
+            let mut notices = host.look_at_links();
+            notices.extend(host.look_at_feeds());
+            if host.is_renewed() {
+                let sources = vec![host.gateway().events().clone()];
+                hub = match hub.hand_over(sources, Arc::clone(host.shared()), self.exports.rate()) {
+                    Ok(hub) => hub,
+                    Err(error) => {
+                        tell!("error: events can't be told: {error}");
+                        return Outcome::Failure;
+                    }
+                };
+                let desk = desk_of(&host);
+                // Before the new one listens at the same place.
+                drop(metrics.take());
+                metrics = self.exports.metrics(&desk).unwrap_or_else(|error| {
+                    tell!("error: {error}; there are no metrics any more");
+                    None
+                });
+                server.iter().for_each(|server| server.serve_from(Arc::clone(&desk)));
+                watchdog.watch(Arc::clone(&host.shared().control));
+                announce(host.gateway());
+                host.is_known();
+            }
+            notices.into_iter().for_each(|notice| say(&feed, notice));
             wait(&mut host, &orders);
         };
+        service.tell("STOPPING=1");
         // Nobody is served while everything is taken down.
-        drop((server, metrics));
+        drop((server, metrics, watchdog));
         if let Err(error) = host.keep_hits() {
             tell!("bulkhead: rule hits are not kept: {error}");
         }
         exporters.last_look();
-        let stop = host.into_gateway().stop();
+        let stop = host.into_gateway().ok_or(WorkerDied).and_then(Gateway::stop);
         // What the workers have told of to the last.
         drop(hub);
         exporters.finish();
@@ -198,8 +271,8 @@ impl Run {
         }
     }
 
-    fn reload(&self, host: &mut Host) {
-        let Some(checked) = super::load_with_tables(&self.config) else {
+    fn reload(&self, host: &mut Host, shelf: &Shelf) {
+        let Some(checked) = super::report(&self.config, self.load(shelf)) else {
             tell!("bulkhead: {} is not put into force; nothing has changed", self.config.display());
             return;
         };
@@ -208,6 +281,38 @@ impl Run {
         match host.apply(checked, &bundle, None, &action, None, LiveFlows::Recheck) {
             Ok(_) => tell!("bulkhead: {} is in force", self.config.display()),
             Err(error) => tell!("error: {error}\nbulkhead: nothing has changed"),
+        }
+    }
+
+    /// Gives up what of the file system is not needed any more.
+    fn enter_sandbox(&self, configuration: &Configuration, shelf: &Shelf) {
+        let mut sandbox = Sandbox::default();
+        // A pipe has no folder that would be its own.
+        if self.config.is_file() {
+            sandbox.read(Sandbox::folder_of(&self.config));
+        }
+        configuration.sources().iter().for_each(|file| {
+            if file.path().is_file() {
+                sandbox.read(Sandbox::folder_of(file.path()));
+            }
+        });
+        for feed in &configuration.feeds {
+            sandbox.read(Sandbox::folder_of(&list_path(&shelf.gateway_file, feed)));
+        }
+        self.folder().into_iter().for_each(|folder| sandbox.write(folder));
+        if !self.no_socket {
+            let folder = Sandbox::folder_of(&self.socket);
+            // As the server would; where it can't be made the server says so.
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder);
+            sandbox.write(folder);
+        }
+        self.exports.written().for_each(|path| sandbox.write(path));
+        match sandbox.enforce() {
+            Ok(Enforced::Whole | Enforced::Partly) => {}
+            Ok(Enforced::Not) => {
+                tell!("bulkhead: this kernel has no Landlock, so the process keeps the whole file system");
+            }
+            Err(error) => tell!("bulkhead: the process keeps the whole file system: {error}"),
         }
     }
 
@@ -225,38 +330,104 @@ impl Run {
         })
     }
 
-    /// What to start with: the gateway file, or what was in force when the gateway stopped.
-    fn beginning(&self) -> Option<(Option<Keeper>, Beginning)> {
-        let file = super::load(&self.config);
+    /// What to start with: the gateway file, or what was in force when the gateway stopped, or nothing but its ports.
+    fn beginning(&self, shelf: &Shelf) -> (Option<Keeper>, Beginning) {
+        let file = super::report(&self.config, self.load(shelf)).map(|checked| checked.configuration);
+        let keeper = self.folder().and_then(|folder| {
+            let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
+            keeper
+                .inspect_err(|error| {
+                    tell!("bulkhead: no versions are kept, for {} can't be used: {error}", folder.display());
+                })
+                .ok()
+        });
         let source = self.config.display().to_string();
-        let of_file =
-            |configuration, hash| Beginning { configuration, version: None, hash, source: source.clone() };
-        let Some(folder) = self.folder() else { return Some((None, of_file(file?, None))) };
-        let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
-        let mut keeper = match keeper {
-            Ok(keeper) => keeper,
-            Err(error) => {
-                tell!("bulkhead: no versions are kept, for {} can't be used: {error}", folder.display());
-                return Some((None, of_file(file?, None)));
-            }
-        };
         let hash = file.as_ref().map(|configuration| Bundle::of(configuration.sources()).hash());
-        let beginning = match (keeper.start_with(hash.as_deref()), file) {
-            (Started::File, Some(configuration)) => of_file(configuration, hash),
-            (Started::Version(version, why), _) => {
-                tell!("bulkhead: version {} is put into force: {why}", version.number);
-                let now = config::now();
-                let loaded = config::load_bundle(&version.bundle, now).and_then(|c| config::check(c, now));
-                let configuration = super::report(&self.config, loaded)?.configuration;
-                Beginning { version: Some(version.number), ..of_file(configuration, hash) }
-            }
-            (Started::File | Started::Nothing, _) => {
-                tell!("error: there is no configuration that is fit, and nothing may pass");
-                return None;
-            }
+        let of = |configuration, version| Beginning {
+            configuration,
+            version,
+            hash: hash.clone(),
+            source: source.clone(),
+            deny_all: None,
         };
-        Some((Some(keeper), beginning))
+        let Some(mut keeper) = keeper else {
+            let beginning = file.map_or_else(|| self.nothing("the gateway file is not fit"), |c| of(c, None));
+            return (None, beginning);
+        };
+        let beginning = match (keeper.start_with(hash.as_deref()), file) {
+            (Started::File, Some(configuration)) => of(configuration, None),
+            (Started::Version(version, why), _) => {
+                match fit(config::load_bundle(&version.bundle, config::now()), shelf) {
+                    Ok(checked) => {
+                        tell!("bulkhead: version {} is put into force: {why}", version.number);
+                        of(checked.configuration, Some(version.number))
+                    }
+                    Err(error) => {
+                        let _: Option<Checked> = super::report(&self.config, Err(error));
+                        self.nothing(&format!("{why}, and version {} is not fit either", version.number))
+                    }
+                }
+            }
+            (Started::File | Started::Nothing, _) => self
+                .nothing("the gateway file is not fit, and there is no version that was in force for good"),
+        };
+        (Some(keeper), beginning)
     }
+
+    /// The gateway file.
+    fn load(&self, shelf: &Shelf) -> Result<Checked, LoadError> {
+        fit(config::load_at(&self.config, config::now()), shelf)
+    }
+
+    /// What a gateway begins with that has no configuration: its ports, as far as they can be known.
+    fn nothing(&self, why: &str) -> Beginning {
+        Beginning {
+            configuration: config::deny_all_of_file(&self.config, config::now()),
+            version: None,
+            hash: None,
+            source: self.config.display().to_string(),
+            deny_all: Some(why.to_owned()),
+        }
+    }
+
+    fn start(
+        &self,
+        configuration: Configuration,
+        report: &mut dyn FnMut(String),
+    ) -> Result<(Gateway, Option<Resumption>), StartError> {
+        match self.folder() {
+            None => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
+            Some(folder) => Gateway::resume(configuration, folder, report).map(|(g, r)| (g, Some(r))),
+        }
+    }
+
+    /// Starts with the ports whose interfaces are there, or else with none.
+    fn start_bare(
+        &self,
+        mut configuration: Configuration,
+        report: &mut dyn FnMut(String),
+    ) -> Result<(Gateway, Option<Resumption>), StartError> {
+        let ports = &mut configuration.topology.ports;
+        ports.retain(|port| Interface::look_up(&port.interface).is_ok());
+        self.start(configuration.clone(), report).or_else(|error| {
+            tell!("error: {error}");
+            configuration.topology.ports.clear();
+            self.start(configuration, report)
+        })
+    }
+}
+
+/// Checks a configuration; of a list that is broken, what was good last counts.
+fn fit(loaded: Result<Configuration, LoadError>, shelf: &Shelf) -> Result<Checked, LoadError> {
+    let configuration = loaded?;
+    let fed = shelf.read(&configuration);
+    config::check_with_lists(configuration, fed.iter().map(Fed::list), config::now())
+}
+
+/// Tells the log and the readers of events.
+fn say(feed: &Feed, notice: Notice) {
+    tell!("bulkhead: {}", notice.text);
+    feed.note(notice.event);
 }
 
 /// Waits for an order, or the time to look after other things; does the orders that are there.
@@ -264,6 +435,9 @@ fn wait(host: &mut Host, orders: &Receiver<Order>) {
     let mut next = orders.recv_timeout(LOOK_AFTER).ok();
     while let Some(order) = next {
         order(host);
+        if host.is_renewed() {
+            return;
+        }
         next = orders.try_recv().ok();
     }
 }
@@ -277,10 +451,15 @@ struct Beginning {
     hash: Option<String>,
     /// The name of the gateway file.
     source: String,
+    /// Why nothing may pass, where the configuration is none.
+    deny_all: Option<String>,
 }
 
 impl Beginning {
     fn keep(self, keeper: &mut Keeper) -> Result<(), KeeperError> {
+        if let Some(why) = self.deny_all {
+            return keeper.note(&Action::of_gateway("deny-all", why), serde_json::Value::Null);
+        }
         let bundle = Bundle::of(self.configuration.sources());
         let action = Action::of_gateway("start", format!("of {}", self.source));
         keeper.begin(&bundle, self.version, &action, None, self.hash).map(|_| ())
@@ -309,4 +488,25 @@ fn announce(gateway: &Gateway) {
         tell!("bulkhead: this version serves one queue of a port; the interface must have no more");
     }
     tell!("bulkhead: running");
+}
+
+/// Faults of workers, for the tests of what becomes of them: there is no other way to have one. Programs that are built
+/// for use have none of it.
+#[cfg(debug_assertions)]
+mod fault {
+    use super::Host;
+
+    /// `BULKHEAD_TEST_WORKER`: `panics` or `hangs`.
+    pub(super) fn befall(host: &Host) {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        let Ok(what) = std::env::var("BULKHEAD_TEST_WORKER") else { return };
+        ONCE.call_once(|| {
+            let last = host.gateway().control().workers() - 1;
+            let left = host.gateway().control().ask(last, move |_| match what.as_str() {
+                "panics" => panic!("a test wants it"),
+                _ => std::thread::sleep(std::time::Duration::from_secs(3600)),
+            });
+            drop(left);
+        });
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! `check`, `replay`, `run` and `why` all come through here, so that none takes what another refuses.
 
-use super::{Configuration, LoadError, load_at, now, testing};
+use super::feed::{self, List};
+use super::{Configuration, LoadError, load, now, testing};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use classifier::compile::{CompileError, Limits};
 use classifier::policy::Timestamp;
@@ -28,8 +29,21 @@ pub struct Checked {
 /// The file can't be read, there is at least one error in it or in what it includes, the policy is over a limit of
 /// the compiler, or a test fails.
 pub fn load_checked(path: &Path) -> Result<Checked, LoadError> {
-    let now = now();
-    check(load_at(path, now)?, now)
+    check(load(path)?, now())
+}
+
+/// As [`check`], with the lists of the feeds: the tables and the tests know them, and the configuration that comes back
+/// does not.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_with_lists<'a>(
+    configuration: Configuration,
+    lists: impl IntoIterator<Item = &'a List>,
+    now: Timestamp,
+) -> Result<Checked, LoadError> {
+    let tables = check(feed::with_lists(&configuration, lists), now)?.tables;
+    Ok(Checked { configuration, tables })
 }
 
 /// Compiles the policy of a configuration as it stands at `now`, and runs its tests.

@@ -13,6 +13,8 @@ pub(crate) enum Format {
     Port,
     /// The name of a tier.
     Tier,
+    /// The name of a segment.
+    Segment,
     /// A VLAN: `port.id` or its name.
     Vlan,
     /// A MAC.
@@ -49,7 +51,7 @@ impl Format {
     pub(crate) fn pattern(self) -> Option<&'static str> {
         match self {
             Format::Free | Format::Path | Format::Select | Format::Endpoint | Format::Service => None,
-            Format::Port | Format::Tier | Format::Vlan => None,
+            Format::Port | Format::Tier | Format::Segment | Format::Vlan => None,
             Format::RuleId => Some(r"^\S(.*\S)?$"),
             Format::Name => Some(r"^[\p{L}\p{N}_][\p{L}\p{N}_.-]{0,63}$"),
             Format::Mac => Some("^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"),

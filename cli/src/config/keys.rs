@@ -106,6 +106,7 @@ pub(crate) static ROOT: TableSpec = TableSpec {
         key("sanity", Kind::Table(&SANITY), "What headers are let through."),
         key("workload", Kind::Tables(&WORKLOAD), "An inventory record, with labels."),
         key("segment", Kind::Named(&Kind::Table(&SEGMENT)), "Named sets of endpoints."),
+        key("feed", Kind::Tables(&FEED), "Members of a segment in a list of their own, which is watched."),
         key("service", Kind::Named(&SERVICES), "Named sets of protocols and ports."),
         key("rule", Kind::Tables(&RULE), "A rule of the policy."),
         key("test", Kind::Tables(&TEST), "A flow, and what the policy must say of it."),
@@ -298,6 +299,15 @@ static SEGMENT: TableSpec = TableSpec {
         key("except", MEMBERS, "Ways out, stronger than the ways in."),
         key("mode", MODE, "monitor: the default verdict towards this segment is recorded, not enforced."),
         key("description", FREE, "Free text."),
+    ],
+};
+
+static FEED: TableSpec = TableSpec {
+    name: "[[feed]]",
+    doc: "Members of a segment in a list of their own, which is watched.",
+    keys: &[
+        required("segment", text(Format::Segment), "The segment."),
+        required("file", text(Format::Path), "The list, relative to the folder of the gateway file."),
     ],
 };
 

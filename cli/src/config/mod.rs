@@ -10,6 +10,8 @@
 
 pub(crate) mod bundle;
 mod checked;
+mod deny_all;
+pub mod feed;
 mod format;
 mod include;
 mod json_schema;
@@ -25,7 +27,8 @@ mod tree;
 pub(crate) mod words;
 
 pub use bundle::{Bundle, BundleFile};
-pub use checked::{Checked, check, check_within, load_checked};
+pub use checked::{Checked, check, check_with_lists, check_within, load_checked};
+pub use deny_all::{deny_all_of, deny_all_of_file};
 pub use json_schema::json_schema;
 #[cfg(test)]
 pub(crate) use lower::inline_service;
@@ -36,6 +39,7 @@ use classifier::addr::{Mac, VlanKey};
 use classifier::endpoint::Endpoint;
 use classifier::policy::{Action, EndpointSet, Policy, RuleId, Service, Timestamp};
 use dataplane::topology::{Topology, VlanConfig, VlanRole};
+use feed::Feed;
 use source::{Sources, Span};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -62,11 +66,28 @@ pub struct Configuration {
     pub rule_spans: Vec<Span>,
     /// `[service]`, each name with all that it reaches.
     pub services: BTreeMap<String, Vec<Service>>,
+    /// `[[feed]]`, in the order of the files.
+    pub feeds: Vec<Feed>,
     /// Warnings and notes; none is an error.
     pub warnings: Report,
 }
 
 impl Configuration {
+    fn of(lowered: lower::Lowered, warnings: Report) -> Configuration {
+        Configuration {
+            topology: lowered.topology,
+            policy: Arc::new(lowered.policy),
+            conntrack: lowered.conntrack,
+            tests: lowered.tests,
+            invariants: lowered.invariants,
+            vlan_names: lowered.vlan_names,
+            rule_spans: lowered.rule_spans,
+            services: lowered.services,
+            feeds: lowered.feeds,
+            warnings,
+        }
+    }
+
     /// The files that the configuration was read from.
     #[must_use]
     pub fn sources(&self) -> &Arc<Sources> {
@@ -256,12 +277,26 @@ impl std::fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Reads a gateway file and all that it includes. The system's clock tells which rules have expired.
+/// Reads a gateway file, all that it includes, and the lists of its feeds. The system's clock tells which rules have
+/// expired.
 ///
 /// # Errors
-/// The file can't be read, or there is at least one error in it or in what it includes.
+/// The file can't be read, or there is at least one error in it, in what it includes, or in a list.
 pub fn load(path: &Path) -> Result<Configuration, LoadError> {
-    load_at(path, now())
+    feed::with_lists_of(path, load_at(path, now())?)
+}
+
+/// Reads a gateway file that is to be sent to a gateway: the lists of its feeds are the gateway's, so where it has any,
+/// only the gateway can compile it and run its tests.
+///
+/// # Errors
+/// As [`load_at`], and where it has no feeds as [`check`].
+pub fn load_to_send(path: &Path) -> Result<Configuration, LoadError> {
+    let configuration = load_at(path, now())?;
+    if configuration.feeds.is_empty() {
+        return check(configuration, now()).map(|checked| checked.configuration);
+    }
+    Ok(configuration)
 }
 
 /// The system's clock.
@@ -271,7 +306,7 @@ pub fn now() -> Timestamp {
     Timestamp(i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
 }
 
-/// As [`load`], at this time.
+/// As [`load`], at this time and without the lists of its feeds.
 ///
 /// # Errors
 /// As [`load`].
@@ -301,17 +336,7 @@ fn load_from(files: &dyn bundle::Files, path: &Path, now: Timestamp) -> Result<C
     }
     let report = Report::new(Arc::clone(&sources), diagnostics);
     match lowered {
-        Some(lowered) if !report.has_errors() => Ok(Configuration {
-            topology: lowered.topology,
-            policy: Arc::new(lowered.policy),
-            conntrack: lowered.conntrack,
-            tests: lowered.tests,
-            invariants: lowered.invariants,
-            vlan_names: lowered.vlan_names,
-            rule_spans: lowered.rule_spans,
-            services: lowered.services,
-            warnings: report,
-        }),
+        Some(lowered) if !report.has_errors() => Ok(Configuration::of(lowered, report)),
         Some(_) | None => Err(LoadError::Invalid(report)),
     }
 }

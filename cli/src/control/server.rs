@@ -3,6 +3,7 @@
 use super::desk::{Desk, Gone, Outbox};
 use super::line::{Budget, LineReader, ReadError};
 use super::protocol::{Envelope, Failure, FailureCode, Hello, PROTOCOL, Reply};
+use arc_swap::ArcSwap;
 use serde_json::Value;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -49,9 +50,9 @@ fn name_of(uid: u32) -> Option<String> {
 }
 
 /// The socket. Dropping it takes the socket away; clients that are served are not waited for.
-#[derive(Debug)]
 pub struct Server {
     path: PathBuf,
+    desk: Arc<ArcSwap<Desk>>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -86,10 +87,17 @@ impl Server {
         std::fs::rename(&hidden, path)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
+        let desk = Arc::new(ArcSwap::new(desk));
+        let served = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || accept(&listener, &desk, &over))?;
-        Ok(Server { path: path.to_owned(), is_over, thread: Some(thread) })
+            .spawn(move || accept(&listener, &served, &over))?;
+        Ok(Server { path: path.to_owned(), desk, is_over, thread: Some(thread) })
+    }
+
+    /// From now on requests are answered by this desk, also those of clients that are there already.
+    pub fn serve_from(&self, desk: Arc<Desk>) {
+        self.desk.store(desk);
     }
 }
 
@@ -121,7 +129,7 @@ impl Drop for Place {
     }
 }
 
-fn accept(listener: &UnixListener, desk: &Arc<Desk>, is_over: &AtomicBool) {
+fn accept(listener: &UnixListener, desk: &Arc<ArcSwap<Desk>>, is_over: &AtomicBool) {
     let places = Arc::new(AtomicUsize::new(0));
     let budget = Budget::new(MEMORY);
     for stream in listener.incoming() {
@@ -136,8 +144,8 @@ fn accept(listener: &UnixListener, desk: &Arc<Desk>, is_over: &AtomicBool) {
         let Some(place) = Place::take(&places) else {
             let _ = stream.set_write_timeout(Some(Duration::from_millis(10)));
             let failure = Failure::new(FailureCode::Busy, format!("{CLIENTS} clients are served already"));
-            let _ =
-                write(&mut &stream, &hello(desk)).and_then(|()| write(&mut &stream, &Reply::Error(failure)));
+            let _ = write(&mut &stream, &hello(&desk.load()))
+                .and_then(|()| write(&mut &stream, &Reply::Error(failure)));
             continue;
         };
         let (desk, budget) = (Arc::clone(desk), budget.clone());
@@ -183,16 +191,19 @@ impl Outbox for Wire<'_> {
     }
 }
 
-fn serve(stream: UnixStream, desk: &Desk, budget: Budget) -> io::Result<()> {
+fn serve(stream: UnixStream, desk: &ArcSwap<Desk>, budget: Budget) -> io::Result<()> {
     stream.set_read_timeout(Some(SILENCE))?;
     stream.set_write_timeout(Some(UNREAD))?;
     let user = User::of(&stream)?;
-    write(&mut &stream, &hello(desk))?;
+    write(&mut &stream, &hello(&desk.load()))?;
     let mut lines = LineReader::new(&stream, budget);
     let mut wire = Wire(BufWriter::with_capacity(64 * 1024, &stream));
     loop {
         let (answer, is_last) = match lines.next_line() {
-            Ok(line) => (understand(&line).and_then(|request| desk.answer(&user, request, &mut wire)), false),
+            Ok(line) => (
+                understand(&line).and_then(|request| desk.load_full().answer(&user, request, &mut wire)),
+                false,
+            ),
             Err(ReadError::TooLong) => (
                 Err(Failure::new(FailureCode::Usage, "the request is too long: no memory is left for it")),
                 true,

@@ -112,6 +112,8 @@ codes! {
     OwnAddress = "own-address",
     /// A workload without address, MAC and VLAN.
     EmptyWorkload = "empty-workload",
+    /// The list of a feed can't be read, is cut off, or has a line that is none.
+    BrokenFeed = "broken-feed",
     /// A test's endpoint whose VLAN can't be told.
     EndpointVlan = "endpoint-vlan",
     /// A test between an IPv4 and an IPv6 address.

@@ -1,18 +1,21 @@
 //! A gateway from its start to its end.
 
+use super::carried::Carried;
 use super::state::{Resumption, StateDirectory};
 use crate::config::{self, Checked, Configuration};
 use classifier::policy::Timestamp;
 use conntrack::Tracker;
 use conntrack::time::Tick;
+use dataplane::arena::Arena;
 use dataplane::counters::Counters;
 use dataplane::engine::{Engine, Resolve};
 use dataplane::event::{self, EventSource};
 use dataplane::generation::{GenerationError, Generations, LiveFlows};
 use dataplane::network::PortFacts;
 use dataplane::port::Port;
-use dataplane::port::xdp::{self, OpenError, PortGuard, PortRequest};
+use dataplane::port::xdp::{self, OpenError, Opened, PortGuard, PortRequest};
 use dataplane::restore;
+use dataplane::topology::PortConfig;
 use dataplane::worker::{Clock, Control, Stopped, Worker};
 use std::fmt;
 use std::path::Path;
@@ -105,7 +108,7 @@ impl Gateway {
         configuration: Configuration,
         report: &mut dyn FnMut(String),
     ) -> Result<Gateway, StartError> {
-        Gateway::begin(configuration, None, report).map(|(gateway, _)| gateway)
+        Gateway::begin(configuration, Past::None, report).map(|(gateway, _)| gateway)
     }
 
     /// As [`Gateway::start`], with the flows that were saved in a directory; where it can't be used the gateway
@@ -118,26 +121,28 @@ impl Gateway {
         state: &Path,
         report: &mut dyn FnMut(String),
     ) -> Result<(Gateway, Resumption), StartError> {
-        Gateway::begin(configuration, Some(state), report)
+        Gateway::begin(configuration, Past::Directory(state), report)
+    }
+
+    /// As [`Gateway::start`], with what another gateway of this process has left.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::start`]; what was left is as it was then.
+    pub fn go_on(
+        configuration: Configuration,
+        carried: &mut Carried,
+        report: &mut dyn FnMut(String),
+    ) -> Result<(Gateway, Resumption), StartError> {
+        Gateway::begin(configuration, Past::Carried(carried), report)
     }
 
     fn begin(
         configuration: Configuration,
-        state: Option<&Path>,
+        past: Past<'_>,
         report: &mut dyn FnMut(String),
     ) -> Result<(Gateway, Resumption), StartError> {
-        let requests: Vec<PortRequest> = configuration
-            .topology
-            .ports
-            .iter()
-            .map(|p| PortRequest { interface: p.interface.clone(), queues: 1, mode: p.xdp })
-            .collect();
-        let frames = xdp::frames_for(&requests) + dataplane::engine::IN_HANDS;
-        let opened = xdp::open_reporting(&requests, frames, &mut |waiting| {
-            let what = waiting.queue.map_or("its XDP hook".to_owned(), |queue| format!("queue {queue}"));
-            report(format!("{} of {} is still in use, waiting", what, waiting.interface));
-        })
-        .map_err(StartError::Port)?;
+        let requests: Vec<PortRequest> = configuration.topology.ports.iter().map(Gateway::request).collect();
+        let opened = open(&requests, report)?;
         let facts = port_facts(&configuration, &opened.guards)?;
         let mut generations = Generations::default();
         let now = config::now();
@@ -165,13 +170,19 @@ impl Gateway {
         let core = configuration.topology.cores.first().copied();
         let clock = Clock::start();
         // Only now: a gateway that is on its way out has let go of its ports when its flows are saved.
-        let (state, resumption) = match state.map(|path| (path, StateDirectory::take(path))) {
-            None => (None, Resumption::Nothing),
-            Some((path, Err(error))) => (None, Resumption::Refused(path.to_owned(), error)),
-            Some((_, Ok(state))) => {
-                let names = restore::names(&configuration.topology, &generations);
-                let resumption = state.restore(&mut engine, clock.now(), &names, &configuration);
-                (Some(state), resumption)
+        let names = restore::names(&configuration.topology, &generations);
+        let (state, resumption) = match past {
+            Past::None => (None, Resumption::Nothing),
+            Past::Directory(path) => match StateDirectory::take(path) {
+                Err(error) => (None, Resumption::Refused(path.to_owned(), error)),
+                Ok(state) => {
+                    let resumption = state.restore(&mut engine, clock.now(), &names, &configuration);
+                    (Some(state), resumption)
+                }
+            },
+            Past::Carried(carried) => {
+                let resumption = carried.restore(&mut engine, clock.now(), &names, &configuration);
+                (carried.state.take(), resumption)
             }
         };
         let worker = Worker::new(engine, ports, Arc::clone(&control), 0, idle, Some(sink));
@@ -197,6 +208,12 @@ impl Gateway {
             guards: opened.guards,
         };
         Ok((gateway, resumption))
+    }
+
+    /// What a port asks of its interface.
+    #[must_use]
+    pub fn request(port: &PortConfig) -> PortRequest {
+        PortRequest { interface: port.interface.clone(), queues: 1, mode: port.xdp }
     }
 
     /// Puts another configuration into force between two batches, or changes nothing.
@@ -266,6 +283,18 @@ impl Gateway {
         Ok(Stop { counters, saved })
     }
 
+    /// Stops the workers and puts the interfaces back, as [`Gateway::stop`] does, for another gateway of this process
+    /// to go on.
+    ///
+    /// # Errors
+    /// Where a worker had panicked.
+    pub fn pause(mut self) -> Result<Carried, WorkerDied> {
+        let (counters, trackers) = self.join()?;
+        let state = self.state.take();
+        let names = restore::names(&self.configuration.topology, &self.generations);
+        Ok(Carried::new(state, &trackers, counters, &names, &self.configuration))
+    }
+
     fn join(&mut self) -> Result<(Counters, Vec<Tracker>), WorkerDied> {
         self.control.stop();
         let mut counters = None;
@@ -294,6 +323,11 @@ impl Gateway {
     #[must_use]
     pub fn guards(&self) -> &[PortGuard] {
         &self.guards
+    }
+
+    /// The same, to be mended.
+    pub fn guards_mut(&mut self) -> &mut [PortGuard] {
+        &mut self.guards
     }
 
     /// The generations, which know the names of rules.
@@ -360,6 +394,28 @@ impl fmt::Display for WorkerDied {
 }
 
 impl std::error::Error for WorkerDied {}
+
+/// Where a gateway has its flows from.
+enum Past<'a> {
+    None,
+    Directory(&'a Path),
+    Carried(&'a mut Carried),
+}
+
+/// Opens the ports. A gateway that has none, for nothing is known of them, has a memory all the same.
+fn open(requests: &[PortRequest], report: &mut dyn FnMut(String)) -> Result<Opened, StartError> {
+    use dataplane::engine::IN_HANDS;
+    if requests.is_empty() {
+        let (arena, pool) = Arena::on_heap(IN_HANDS, dataplane::answer::LARGEST);
+        return Ok(Opened { ports: Vec::new(), guards: Vec::new(), pool, arena, huge_pages: false });
+    }
+    let frames = xdp::frames_for(requests) + IN_HANDS;
+    let opened = xdp::open_reporting(requests, frames, &mut |waiting| {
+        let what = waiting.queue.map_or("its XDP hook".to_owned(), |queue| format!("queue {queue}"));
+        report(format!("{} of {} is still in use, waiting", what, waiting.interface));
+    });
+    opened.map_err(StartError::Port)
+}
 
 fn port_facts(configuration: &Configuration, guards: &[PortGuard]) -> Result<Vec<PortFacts>, StartError> {
     let ports = configuration.topology.ports.iter().zip(guards);

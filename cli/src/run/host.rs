@@ -6,9 +6,11 @@
 use super::gateway::Gateway;
 use super::hits::{self, DEFAULT, HitTable, KeptHits};
 use super::links::Links;
+use super::{Carried, Notice};
 use crate::change::{Act, Action, Current, Deed, Entry, Keeper, Overlay, Version};
 use crate::config::{self, Bundle, Checked, Configuration};
 use crate::control::desk::Shared;
+use crate::feed::{Fed, Feeds};
 use arc_swap::ArcSwap;
 use classifier::policy::RuleId;
 use classifier::tables::Tables;
@@ -28,6 +30,8 @@ pub struct HostOptions {
     pub source: PathBuf,
     /// Where what outlives the process is kept; `None`: nothing does.
     pub state: Option<PathBuf>,
+    /// Why nothing may pass, where there was no configuration to start with.
+    pub deny_all: Option<String>,
 }
 
 /// What a change has come to.
@@ -45,15 +49,26 @@ pub struct Applied {
 
 /// The gateway, and what surrounds it.
 pub struct Host {
-    gateway: Gateway,
+    /// `None` only while it is replaced, and where that has failed: see [`Host::is_alive`].
+    pub(super) gateway: Option<Gateway>,
+    /// What a gateway has left to one that could not be started yet.
+    pub(super) carried: Option<Carried>,
+    /// Why nothing may pass.
+    pub(super) deny_all: Option<String>,
+    /// Whether the gateway is another than the one that is known outside.
+    pub(super) is_renewed: bool,
+    /// Answers that wait until it is.
+    pub(super) answers: Vec<Box<dyn FnOnce() + Send>>,
+    pub(super) tried: Instant,
     options: HostOptions,
-    links: Links,
-    shared: Arc<Shared>,
+    pub(super) links: Links,
+    pub(super) shared: Arc<Shared>,
     kept: Arc<HitTable>,
-    keeper: Option<Keeper>,
+    pub(super) keeper: Option<Keeper>,
     /// What the files say, without the overlay.
-    base: Arc<Configuration>,
-    overlay: Overlay,
+    pub(super) base: Arc<Configuration>,
+    pub(super) overlay: Overlay,
+    pub(super) feeds: Feeds,
 }
 
 const NO_STATE: &str = "nothing is kept: the gateway runs with `--no-state`";
@@ -68,7 +83,7 @@ impl Host {
         gateway: Gateway,
         options: HostOptions,
         keeper: Option<Keeper>,
-        (base, overlay): (Configuration, Overlay),
+        (base, overlay, feeds): (Configuration, Overlay, Feeds),
         report: &mut dyn FnMut(String),
     ) -> Host {
         let base = Arc::new(base);
@@ -77,8 +92,10 @@ impl Host {
             configuration: ArcSwap::from_pointee(gateway.configuration().clone()),
             base: ArcSwap::new(Arc::clone(&base)),
             clock: gateway.clock(),
+            shelf: feeds.shelf().clone(),
             started: jiff::Timestamp::now(),
         });
+        let deny_all = options.deny_all.clone();
         let kept = options.state.as_deref().map_or_else(|| Ok(HitTable::new()), hits::load);
         let kept = kept.unwrap_or_else(|error| {
             report(format!("rule hits of earlier runs are lost: {error}"));
@@ -86,13 +103,19 @@ impl Host {
         });
         Host {
             links: Links::new(&gateway),
-            gateway,
+            gateway: Some(gateway),
+            carried: None,
+            deny_all,
+            is_renewed: false,
+            answers: Vec::new(),
+            tried: Instant::now(),
             options,
             shared,
             kept: Arc::new(kept),
             keeper,
             base,
             overlay,
+            feeds,
         }
     }
 
@@ -110,7 +133,13 @@ impl Host {
         confirm: Option<Duration>,
         flows: LiveFlows,
     ) -> Result<Applied, String> {
-        self.gateway.may_become(&checked.configuration).map_err(|error| error.to_string())?;
+        let anew = self.gateway().may_become(&checked.configuration);
+        if let Err(error) = &anew
+            && self.deny_all.is_none()
+            && self.carried.is_none()
+        {
+            return Err(error.to_string());
+        }
         let file = self.file_hash();
         let old = match &mut self.keeper {
             Some(keeper) => {
@@ -122,8 +151,15 @@ impl Host {
         };
         let started = Instant::now();
         let base = checked.configuration.clone();
-        match self.put_into_force(checked, flows) {
+        let fed = self.feeds.adopt(&base);
+        let done = match anew {
+            Ok(()) => self.put_into_force(checked, flows),
+            // Nothing passes, so nothing is lost by opening other ports.
+            Err(_) => self.start_with(&base),
+        };
+        match done {
             Ok(()) => {
+                self.deny_all = None;
                 self.base = Arc::new(base);
                 self.shared.base.store(Arc::clone(&self.base));
                 let current = self.keeper.as_ref().map(Keeper::current);
@@ -135,6 +171,7 @@ impl Host {
                 })
             }
             Err(error) => {
+                self.feeds.go_back(fed);
                 if let (Some(keeper), Some(old)) = (&mut self.keeper, old) {
                     keeper.abandon(old, &error);
                 }
@@ -144,18 +181,23 @@ impl Host {
     }
 
     /// Puts a configuration with the overlay over it into force on all workers.
-    fn put_into_force(&mut self, checked: Checked, flows: LiveFlows) -> Result<(), String> {
-        let checked =
-            if self.overlay.is_empty() { checked } else { self.under_overlay(&checked.configuration)? };
-        self.gateway.reload(checked, flows).map_err(|error| error.to_string())?;
-        self.shared.configuration.store(Arc::new(self.gateway.configuration().clone()));
+    pub(super) fn put_into_force(&mut self, checked: Checked, flows: LiveFlows) -> Result<(), String> {
+        let is_all = self.overlay.is_empty() && checked.configuration.feeds.is_empty();
+        let checked = if is_all { checked } else { self.under_overlay(&checked.configuration)? };
+        self.gateway_mut().reload(checked, flows).map_err(|error| error.to_string())?;
+        self.shared.configuration.store(Arc::new(self.gateway().configuration().clone()));
         self.shared.control.wait_until_installed(INSTALLED_WITHIN);
         Ok(())
     }
 
-    /// A configuration with the overlay, compiled. Its tests are not run: they speak of the files.
+    /// A configuration with the lists of its feeds, and the overlay over both.
+    pub(super) fn laid_over(&self, base: &Configuration) -> Configuration {
+        self.overlay.over(&self.feeds.over(base))
+    }
+
+    /// A configuration with feeds and overlay, compiled. Its tests are not run: they speak of the files.
     fn under_overlay(&self, base: &Configuration) -> Result<Checked, String> {
-        let configuration = self.overlay.over(base);
+        let configuration = self.laid_over(base);
         let tables = Tables::compile(Arc::clone(&configuration.policy), config::now());
         Ok(Checked { tables: tables.map_err(|error| error.to_string())?, configuration })
     }
@@ -219,6 +261,27 @@ impl Host {
         said
     }
 
+    /// Puts lists into force that have changed; what was done, and what is wrong with others. To be called now and then.
+    pub fn look_at_feeds(&mut self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        while let Some(change) = self.feeds.next_change(&mut notices) {
+            let base = Arc::clone(&self.base);
+            let checked = self.under_overlay(&base);
+            let done = checked.and_then(|checked| self.put_into_force(checked, LiveFlows::Recheck));
+            notices.extend(match done {
+                Ok(()) => self.feeds.accept(&change),
+                Err(error) => self.feeds.refuse(change, &error),
+            });
+        }
+        notices
+    }
+
+    /// The feeds.
+    #[must_use]
+    pub fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
     /// Keeps the overlay and puts it into force, or goes back to the one before.
     fn renew(&mut self, before: Overlay) -> Result<(), String> {
         let base = Arc::clone(&self.base);
@@ -265,7 +328,7 @@ impl Host {
 
     /// The hash of the gateway file and its includes, where it can be read.
     fn file_hash(&self) -> Option<String> {
-        let configuration = config::load(&self.options.source).ok()?;
+        let configuration = config::load_at(&self.options.source, config::now()).ok()?;
         Some(Bundle::of(configuration.sources()).hash())
     }
 
@@ -290,9 +353,16 @@ impl Host {
     /// Takes back what was to be confirmed in time and was not. To be called now and then; a sentence where it did.
     pub fn revert_if_due(&mut self) -> Option<String> {
         let keeper = self.keeper.as_ref().filter(|keeper| keeper.is_due())?;
+        if !keeper.has_way_back() {
+            let why = "a change was not confirmed in time, and nothing was in force before it";
+            return Some(self.let_nothing_pass(why));
+        }
         let reverted = keeper.earlier(None).map_err(|error| error.to_string()).and_then(|version| {
             let now = config::now();
-            let checked = config::load_bundle(&version.bundle, now).and_then(|c| config::check(c, now));
+            let checked = config::load_bundle(&version.bundle, now).and_then(|configuration| {
+                let fed = self.feeds.shelf().read(&configuration);
+                config::check_with_lists(configuration, fed.iter().map(Fed::list), now)
+            });
             let checked = checked.map_err(|error| error.to_string())?;
             let action = Action::of_gateway("revert", "it was not confirmed in time");
             let number = Some(version.number);
@@ -310,7 +380,10 @@ impl Host {
     /// What of a configuration can't be put into force without a restart.
     #[must_use]
     pub fn needs_restart(&self, configuration: &Configuration) -> Option<String> {
-        self.gateway.may_become(configuration).err().map(|error| error.to_string())
+        if self.deny_all.is_some() {
+            return None;
+        }
+        self.gateway().may_become(configuration).err().map(|error| error.to_string())
     }
 
     /// The history, what is in force, and the numbers of the versions that are kept.
@@ -332,20 +405,33 @@ impl Host {
         keeper.verify().map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    /// Looks after links; a sentence for each that has changed.
-    pub fn look_at_links(&mut self) -> Vec<String> {
-        self.links.look(&self.gateway)
-    }
-
     /// The gateway.
+    ///
+    /// # Panics
+    /// Where it is not alive (see [`Host::is_alive`]).
     #[must_use]
     pub fn gateway(&self) -> &Gateway {
-        &self.gateway
+        self.gateway.as_ref().expect("nobody is served by a gateway that has died")
     }
 
     /// The gateway, to be changed but for its configuration: that is [`Host::apply`].
+    ///
+    /// # Panics
+    /// As [`Host::gateway`].
     pub fn gateway_mut(&mut self) -> &mut Gateway {
-        &mut self.gateway
+        self.gateway.as_mut().expect("nobody is served by a gateway that has died")
+    }
+
+    /// Whether there is a gateway, and every worker of it is alive.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.gateway.as_ref().is_some_and(Gateway::is_alive)
+    }
+
+    /// Why nothing may pass, where there is no configuration in force.
+    #[must_use]
+    pub fn deny_all(&self) -> Option<&str> {
+        self.deny_all.as_deref()
     }
 
     /// The links of the ports.
@@ -369,7 +455,7 @@ impl Host {
     /// Events that found no room in the ring, since the start.
     #[must_use]
     pub fn events_lost(&self) -> u64 {
-        self.gateway.events().lost()
+        self.gateway().events().lost()
     }
 
     /// Rule hits of earlier runs.
@@ -386,6 +472,14 @@ impl Host {
         let Some(folder) = &self.options.state else { return Ok(()) };
         let hits = self.all_hits().map_err(|error| error.to_string())?;
         hits::save(folder, &hits).map_err(|error| format!("{}: {error}", folder.display()))
+    }
+
+    /// Counts the rule hits of a gateway that is about to be stopped to those of earlier runs.
+    pub(super) fn remember_hits(&mut self) {
+        // A worker that does not answer has died, and that is found out in a moment.
+        if let Ok(hits) = self.all_hits() {
+            self.kept = Arc::new(hits);
+        }
     }
 
     /// Rule hits of all runs, by rule id. Rules that are gone keep theirs.
@@ -418,9 +512,9 @@ impl Host {
         KeptHits { flows: hits.flows, drops: hits.drops, first: time(hits.first), last: time(hits.last) }
     }
 
-    /// Stops the gateway.
+    /// The gateway, to be stopped; `None`: it has died.
     #[must_use]
-    pub fn into_gateway(self) -> Gateway {
+    pub fn into_gateway(self) -> Option<Gateway> {
         self.gateway
     }
 }

@@ -96,13 +96,7 @@ impl StateDirectory {
                 return Resumption::Broken(aside, why);
             }
         };
-        let header = snapshot.header();
-        let away = header.saved.until(&stamp());
-        Resumption::Restored {
-            flows: engine.restore(now, &snapshot, names, away.unwrap_or_default()),
-            away,
-            is_same_configuration: header.configuration == checksum(configuration),
-        }
+        taken_up(&snapshot, engine, now, names, configuration)
     }
 
     /// The saved flows, which from now on nobody else gets.
@@ -142,7 +136,7 @@ impl StateDirectory {
             Ok(()) | Err(_) => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        let written = snapshot::write(trackers, names, &stamp(), checksum(configuration), &mut file)
+        let written = write_flows(trackers, names, configuration, &mut file)
             .and_then(|flows| file.flush().and_then(|()| file.sync_all()).map(|()| flows));
         match written.and_then(|flows| fs::rename(&new, self.file("flows")).map(|()| flows)) {
             Ok(flows) => self.sync().map(|()| flows),
@@ -157,6 +151,49 @@ impl StateDirectory {
     /// Sees to it that renamed files are still so after a power cut.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+}
+
+/// Writes the flows of trackers that get no more packets; how many.
+///
+/// # Errors
+/// The writer's.
+pub(super) fn write_flows(
+    trackers: &[Tracker],
+    names: &Names<'_>,
+    configuration: &Configuration,
+    into: &mut impl Write,
+) -> io::Result<u64> {
+    snapshot::write(trackers, names, &stamp(), checksum(configuration), into)
+}
+
+/// Takes up the flows that [`write_flows`] has written.
+///
+/// # Errors
+/// They can't be read.
+pub(super) fn read_flows(
+    bytes: &[u8],
+    engine: &mut Engine,
+    now: Tick,
+    names: &Names<'_>,
+    configuration: &Configuration,
+) -> Result<Resumption, Broken> {
+    Snapshot::open(bytes).map(|snapshot| taken_up(&snapshot, engine, now, names, configuration))
+}
+
+fn taken_up(
+    snapshot: &Snapshot<'_>,
+    engine: &mut Engine,
+    now: Tick,
+    names: &Names<'_>,
+    configuration: &Configuration,
+) -> Resumption {
+    let header = snapshot.header();
+    let away = header.saved.until(&stamp());
+    Resumption::Restored {
+        flows: engine.restore(now, snapshot, names, away.unwrap_or_default()),
+        away,
+        is_same_configuration: header.configuration == checksum(configuration),
     }
 }
 

@@ -61,6 +61,17 @@ impl Bed {
         Ok(self.trunks.len() - 1)
     }
 
+    /// Lays a trunk of one queue again whose interface was deleted, under its name.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    ///
+    /// # Panics
+    /// Where there is no trunk of that number.
+    pub fn lay_trunk_again(&mut self, trunk: usize) -> io::Result<()> {
+        self.switch.lay_trunk_again(trunk, &self.gateway, &self.trunks[trunk], 1)
+    }
+
     /// The name of the first trunk's interface, in the gateway's namespace.
     ///
     /// # Panics

@@ -59,19 +59,41 @@ impl Switch {
     /// Lays a trunk to an interface that is made in another namespace.
     pub(super) fn lay_trunk(&mut self, far: &Namespace, far_name: &str, queues: u16) -> io::Result<()> {
         let near = format!("t{}", self.trunks.len());
+        let splitter = self.wire(&near, far, far_name, queues)?;
+        self.trunks.push(Trunk { interface: near, splitter, vids: BTreeSet::new() });
+        Ok(())
+    }
+
+    /// Lays a trunk again whose wire was removed, at either end.
+    pub(super) fn lay_trunk_again(
+        &mut self,
+        trunk: usize,
+        far: &Namespace,
+        far_name: &str,
+        queues: u16,
+    ) -> io::Result<()> {
+        let near = self.trunks[trunk].interface.clone();
+        self.trunks[trunk].splitter = self.wire(&near, far, far_name, queues)?;
+        for vid in self.trunks[trunk].vids.clone() {
+            ip_in(&self.namespace, &format!("link delete u{trunk}.{vid}"))?;
+            self.join(trunk, vid)?;
+        }
+        Ok(())
+    }
+
+    /// A wire from the switch to an interface that is made in another namespace.
+    fn wire(&self, near: &str, far: &Namespace, far_name: &str, queues: u16) -> io::Result<Splitter> {
         let both = format!("numrxqueues {queues} numtxqueues {queues}");
         let (near_ns, far_ns) = (self.namespace.name(), far.name());
         super::iproute::ip(&format!(
             "link add {near} netns {near_ns} {both} type veth peer name {far_name} netns {far_ns} {both}"
         ))?;
-        plain(&self.namespace, &near)?;
+        plain(&self.namespace, near)?;
         plain(far, far_name)?;
         ip_in(&self.namespace, &format!("link set {near} up"))?;
         ip_in(far, &format!("link set {far_name} up"))?;
-        let index = self.index(&near)?;
-        let splitter = self.namespace.enter(|| Splitter::new(index))?;
-        self.trunks.push(Trunk { interface: near, splitter, vids: BTreeSet::new() });
-        Ok(())
+        let index = self.index(near)?;
+        self.namespace.enter(|| Splitter::new(index))
     }
 
     /// Makes the VLAN's bridge and joins it to the trunk, unless that was done before.
@@ -80,27 +102,32 @@ impl Switch {
         if self.trunks[trunk].vids.contains(&vid) {
             return Ok(bridge);
         }
-        let (up, mux) = (format!("u{trunk}.{vid}"), format!("m{trunk}.{vid}"));
         let settings = "stp_state 0 forward_delay 0 mcast_snooping 0";
-        for command in [
-            format!("link add {bridge} type bridge {settings}"),
-            format!("link add {up} type veth peer name {mux}"),
-            format!("link set {up} master {bridge}"),
-        ] {
+        ip_in(&self.namespace, &format!("link add {bridge} type bridge {settings}"))?;
+        ip_in(&self.namespace, &format!("link set {bridge} up"))?;
+        self.join(trunk, vid)?;
+        self.trunks[trunk].vids.insert(vid);
+        Ok(bridge)
+    }
+
+    /// Joins a VLAN's bridge to the trunk.
+    fn join(&mut self, trunk: usize, vid: u16) -> io::Result<()> {
+        let bridge = format!("v{trunk}.{vid}");
+        let (up, mux) = (format!("u{trunk}.{vid}"), format!("m{trunk}.{vid}"));
+        for command in
+            [format!("link add {up} type veth peer name {mux}"), format!("link set {up} master {bridge}")]
+        {
             ip_in(&self.namespace, &command)?;
         }
         for end in [&up, &mux] {
             plain(&self.namespace, end)?;
         }
-        for interface in [&bridge, &up, &mux] {
+        for interface in [&up, &mux] {
             ip_in(&self.namespace, &format!("link set {interface} up"))?;
         }
         let (mux, wire) = (self.index(&mux)?, self.index(&self.trunks[trunk].interface)?);
         self.namespace.enter(|| tag::push(mux, vid, wire))?;
-        let trunk = &mut self.trunks[trunk];
-        trunk.splitter.serve(vid, mux)?;
-        trunk.vids.insert(vid);
-        Ok(bridge)
+        self.trunks[trunk].splitter.serve(vid, mux)
     }
 
     /// Makes an interface in a host's namespace that is on an access port of the VLAN.

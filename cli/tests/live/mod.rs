@@ -5,10 +5,11 @@ use cli::config::{self, Configuration};
 use cli::run::Gateway;
 use cli::testbed::{Bed, Host, HostSpec};
 use dataplane::counters::Counters;
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -136,11 +137,17 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it and waits until it says that it runs.
     pub(crate) fn start(bed: &Bed, file: &GatewayFile, arguments: &[&str]) -> Program {
+        let mut program =
+            Program::begin(bed.gateway().command(env!("CARGO_BIN_EXE_bulkhead")), file, arguments);
+        program.wait_for("bulkhead: running", 1);
+        program
+    }
+
+    /// Starts it by a command that ends with its name, and waits for nothing.
+    pub(crate) fn begin(mut command: Command, file: &GatewayFile, arguments: &[&str]) -> Program {
         // Unless a test is about them, flows of one gateway are none of another's business.
         let state: &[&str] = if arguments.contains(&"--state") { &[] } else { &["--no-state"] };
-        let mut child = bed
-            .gateway()
-            .command(env!("CARGO_BIN_EXE_bulkhead"))
+        let mut child = command
             .args(["run", "-o", "json", "-c"])
             .arg(file.path())
             // Gateways of several tests run at once.
@@ -159,9 +166,7 @@ impl Program {
             }
         });
         let stdout = child.stdout.take();
-        let mut program = Program { child, stdout, said };
-        program.wait_for("bulkhead: running", 1);
-        program
+        Program { child, stdout, said }
     }
 
     /// How many lines of its standard error have this in them.
@@ -217,4 +222,27 @@ pub(crate) fn link(bed: &Bed, interface: &str) -> String {
     let shown = bed.gateway().command("ip").args(["-d", "link", "show", interface]).output().unwrap();
     assert!(shown.status.success());
     String::from_utf8(shown.stdout).unwrap()
+}
+
+/// Where a gateway of the bed is asked.
+pub(crate) fn socket(bed: &Bed) -> PathBuf {
+    std::env::temp_dir().join(format!("{}.sock", bed.name()))
+}
+
+/// What the program answers, and how it ends.
+pub(crate) fn bulkhead(socket: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
+        .args(arguments)
+        .arg("--socket")
+        .arg(socket)
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// What the program answers to programs; it must end well.
+pub(crate) fn json(socket: &Path, arguments: &[&str]) -> Value {
+    let (code, text) = bulkhead(socket, &[arguments, &["-o", "json"]].concat());
+    assert_eq!(code, 0, "{arguments:?}: {text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
 }

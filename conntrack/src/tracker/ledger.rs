@@ -1,7 +1,7 @@
 //! Counting what passes, and telling of it.
 
 use super::Tracker;
-use super::express::{Entrance, Family};
+use super::express::{Entrance, Family, Settled};
 use crate::entry::Entry;
 use crate::hash::Address;
 use crate::ledger::{EndReason, FlowReport, Ledger, Tally, tick_of};
@@ -32,8 +32,8 @@ impl Tracker {
 
     /// The same on the short way.
     #[inline]
-    pub fn count_entered<A: Family>(&mut self, now: Tick, entrance: Entrance, octets: u16) {
-        A::parts(self).0.count_packet(entrance.slot(), Moment::of(now), entrance.side(), octets);
+    pub fn count_entered<A: Family>(&mut self, now: Settled, entrance: Entrance, octets: u16) {
+        A::parts(self).0.count_packet(entrance.slot(), now.moment(), entrance.side(), octets);
     }
 
     /// What has passed by a live flow since it was last reported; `None` where nothing has, or without a ledger.

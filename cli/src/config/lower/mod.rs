@@ -21,6 +21,7 @@ mod test;
 mod vlans;
 mod workload;
 
+use super::feed::Feed;
 use super::source::{Sources, Span};
 use super::tree::Table;
 use super::{Invariant, PolicyTest};
@@ -43,6 +44,7 @@ pub(crate) struct Lowered {
     pub(crate) vlan_names: BTreeMap<String, VlanKey>,
     pub(crate) rule_spans: Vec<Span>,
     pub(crate) services: BTreeMap<String, Vec<Service>>,
+    pub(crate) feeds: Vec<Feed>,
 }
 
 /// Lowers the merged tree. `None` where the policy as a whole can't be had; then an error says why.
@@ -58,6 +60,7 @@ pub(crate) fn lower(
     let workloads = workload::lower(&document, &network, out);
     let services = service::lower(&document, out);
     let segments = segment::lower(&document, &network, &workloads, sources, out);
+    let feeds = segment::feeds(&document, &segments, out);
     let rules = rule::lower(&document, &network, &segments, &services, now, out);
     let tests = test::tests(&document, &network, &services, &rules, out);
     let invariants = test::invariants(&document, &network, &segments, &services, out);
@@ -74,6 +77,7 @@ pub(crate) fn lower(
             vlan_names,
             rule_spans,
             services: services.by_name(),
+            feeds,
         }),
         // The builder says again what has been said with a place.
         Err(_) if had_errors => None,

@@ -7,6 +7,7 @@ use super::row::{Document, Located, Row};
 use super::scalar;
 use super::select::{self, Expression};
 use super::workload::Workload;
+use crate::config::feed::Feed;
 use crate::config::near;
 use crate::config::source::{Sources, Span};
 use crate::diagnostic::{Code, Diagnostic};
@@ -36,6 +37,9 @@ pub(super) fn lower(
     }
     let scope = Scope { network, segments: &names, place: Place::Segment };
     let labels: BTreeSet<&str> = workloads.iter().flat_map(|w| w.labels.keys().copied()).collect();
+    let feeds = document.rows("feed");
+    let fed: BTreeSet<&str> =
+        feeds.iter().filter_map(|row| row.text("segment")).map(|text| text.value).collect();
     let mut all = Vec::new();
     let mut references = Vec::new();
     for named in &rows {
@@ -52,7 +56,11 @@ pub(super) fn lower(
         members.extend(picked.filter(|m| !matches!(m, Member::Selector(s) if *s == Default::default())));
         let except = scope.members(row.items("except"), out);
         let is_unread = row.has("select") && expression.is_none();
-        if members.is_empty() && row.items("members").is_empty() && !is_unread {
+        if members.is_empty()
+            && row.items("members").is_empty()
+            && !is_unread
+            && !fed.contains(named.name.value)
+        {
             out.push(empty(named.name, row, expression.is_some()));
         }
         references.push(targets(row, &names));
@@ -60,6 +68,29 @@ pub(super) fn lower(
     }
     check_cycles(&all, &references, out);
     Segments { all, names }
+}
+
+/// All feeds in the order of the files.
+pub(super) fn feeds(document: &Document<'_>, segments: &Segments, out: &mut Vec<Diagnostic>) -> Vec<Feed> {
+    let mut feeds: Vec<Feed> = Vec::new();
+    for row in document.rows("feed") {
+        let segment = row
+            .text("segment")
+            .filter(|name| segments.names.find(*name, Code::UnknownSegment, out).is_some());
+        let (Some(segment), Some(file)) = (segment, row.text("file")) else { continue };
+        let feed = Feed { segment: segment.value.to_owned(), file: file.value.into(), span: file.span };
+        if let Some(first) = feeds.iter().find(|f| (&f.segment, &f.file) == (&feed.segment, &feed.file)) {
+            out.push(
+                Diagnostic::error(Code::DuplicateItem, feed.span, "this feed is there twice")
+                    .label("again here")
+                    .related(first.span, "first here")
+                    .help("keep one of them"),
+            );
+            continue;
+        }
+        feeds.push(feed);
+    }
+    feeds
 }
 
 fn mode(row: &Row<'_>) -> Mode {

@@ -54,8 +54,16 @@ pub(super) fn undo(desk: &Desk, user: &User, mut deed: Deed) -> Result<Value, Fa
 
 /// What is in force beside the files.
 pub(super) fn list(desk: &Desk, out: &mut dyn Outbox) -> Result<Value, Failure> {
-    let acts = desk.order(|host| host.acts())?;
+    let (acts, feeds) = desk.order(|host| (host.acts(), host.feeds().fed().to_vec()))?;
     let count = acts.len();
+    for fed in &feeds {
+        let mut item = fed.to_json();
+        let (segment, members) = (&fed.feed().segment, fed.list().0.len());
+        item["what"] =
+            json!(format!("{members} members of {segment} are from {}", fed.feed().file.display()));
+        item["user"] = json!("feed");
+        out.item(item)?;
+    }
     for act in acts {
         let mut item = json!(act);
         item["what"] = json!(act.deed.to_string());

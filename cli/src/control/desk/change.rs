@@ -3,10 +3,12 @@
 use super::flows::{Ends, Portions};
 use super::{Desk, Outbox, Shared};
 use crate::change::{Action, compare, compare_text};
+use crate::config::feed::Feed;
 use crate::config::{self, Bundle, Checked, LoadError};
 use crate::control::protocol::{ApplyOptions, EstablishedFlows, Failure, FailureCode};
 use crate::control::server::User;
 use crate::diagnostic::Style;
+use crate::feed::Fed;
 use classifier::decision::Verdict;
 use classifier::endpoint::Endpoint;
 use conntrack::FlowView;
@@ -25,18 +27,38 @@ pub(super) fn live_flows(established: EstablishedFlows) -> LiveFlows {
     }
 }
 
-/// Checks files on the client's thread, so that the main thread is not kept.
-fn check(bundle: &Bundle) -> Result<Checked, Failure> {
+/// Checks files on the client's thread, so that the main thread is not kept. Lists of feeds are those of this machine;
+/// one that is not in force yet must be good, if `new_lists` says so.
+fn check(shared: &Shared, bundle: &Bundle, new_lists: NewLists) -> Result<Checked, Failure> {
     let now = config::now();
-    config::load_bundle(bundle, now).and_then(|configuration| config::check(configuration, now)).map_err(
-        |error| {
-            let message = match &error {
-                LoadError::Invalid(report) => report.render(Style::Plain),
-                LoadError::Unreadable(error) => error.to_string(),
-            };
-            Failure::new(FailureCode::Refused, format!("the configuration has errors:\n{message}"))
-        },
-    )
+    let refused = |message: String| Failure::new(FailureCode::Refused, message);
+    let invalid = |error: LoadError| {
+        let message = match &error {
+            LoadError::Invalid(report) => report.render(Style::Plain),
+            LoadError::Unreadable(error) => error.to_string(),
+        };
+        refused(format!("the configuration has errors:\n{message}"))
+    };
+    let configuration = config::load_bundle(bundle, now).map_err(invalid)?;
+    let fed = shared.shelf.read(&configuration);
+    let in_force = shared.base.load();
+    let is_new =
+        |feed: &Feed| !in_force.feeds.iter().any(|f| (&f.segment, &f.file) == (&feed.segment, &feed.file));
+    for fed in fed.iter().filter(|fed| new_lists == NewLists::MustBeGood && is_new(fed.feed())) {
+        if let Some(error) = fed.error() {
+            let Feed { segment, file, .. } = fed.feed();
+            return Err(refused(format!("the feed of {segment}, {}: {error}", file.display())));
+        }
+    }
+    config::check_with_lists(configuration, fed.iter().map(Fed::list), now).map_err(invalid)
+}
+
+/// What is asked of lists that are not in force yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NewLists {
+    MustBeGood,
+    /// Whoever goes back must get there.
+    MayBeBroken,
 }
 
 pub(super) fn apply(
@@ -46,7 +68,7 @@ pub(super) fn apply(
     options: ApplyOptions,
     out: &mut dyn Outbox,
 ) -> Result<Value, Failure> {
-    let checked = check(&bundle)?;
+    let checked = check(&desk.shared, &bundle, NewLists::MustBeGood)?;
     if options.dry_run {
         return look_ahead(desk, &checked, &bundle, out);
     }
@@ -72,7 +94,7 @@ pub(super) fn rollback(
 ) -> Result<Value, Failure> {
     let refused = |error: String| Failure::new(FailureCode::Refused, error);
     let version = desk.order(move |host| host.earlier(number))?.map_err(refused)?;
-    let checked = check(&version.bundle)?;
+    let checked = check(&desk.shared, &version.bundle, NewLists::MayBeBroken)?;
     let action = Action { name: "rollback", user: user.name.clone(), message };
     let (bundle, number) = (version.bundle, version.number);
     desk.order(move |host| host.apply(checked, &bundle, Some(number), &action, None, LiveFlows::Recheck))?
@@ -93,7 +115,7 @@ pub(super) fn diff(
             version.map_err(|error| Failure::new(FailureCode::No, error))?.bundle
         }
     };
-    look_ahead(desk, &check(&bundle)?, &bundle, out)
+    look_ahead(desk, &check(&desk.shared, &bundle, NewLists::MayBeBroken)?, &bundle, out)
 }
 
 /// What a configuration would change of the one in force, and which live flows it would end.

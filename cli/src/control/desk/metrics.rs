@@ -3,6 +3,7 @@
 use super::Desk;
 use crate::control::protocol::Failure;
 use crate::export::{Exposition, Kind};
+use crate::feed::Fed;
 use crate::run::DEFAULT;
 use classifier::policy::RuleId;
 use classifier::reason::DropReason;
@@ -23,6 +24,7 @@ impl Desk {
         self.workers(&mut text)?;
         self.rules(&mut text)?;
         self.ports(&mut text)?;
+        self.feeds(&mut text)?;
         let untold = self.feed.untold();
         let name = "bulkhead_events_lost_total";
         let ring = std::iter::once(("ring", untold.by_ring));
@@ -158,6 +160,18 @@ impl Desk {
         text.family("bulkhead_default_hits_total", Kind::Counter, help, samples);
         let help = "Rules with hits that are not told of one by one.";
         text.family("bulkhead_rules_left_out", Kind::Gauge, help, [([], left_out as u64)]);
+        Ok(())
+    }
+
+    fn feeds(&self, text: &mut Exposition) -> Result<(), Failure> {
+        let feeds = self.order(|host| host.feeds().fed().to_vec())?;
+        let labels = |fed: &Fed| {
+            [("segment", fed.feed().segment.clone()), ("file", fed.feed().file.display().to_string())]
+        };
+        let well = feeds.iter().map(|fed| (labels(fed), u64::from(fed.error().is_none())));
+        text.family("bulkhead_feed_up", Kind::Gauge, "Whether the list on the disk is in force.", well);
+        let members = feeds.iter().map(|fed| (labels(fed), fed.list().0.len() as u64));
+        text.family("bulkhead_feed_members", Kind::Gauge, "Members of the list in force.", members);
         Ok(())
     }
 

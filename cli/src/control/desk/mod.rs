@@ -13,6 +13,7 @@ mod status;
 use super::protocol::{Failure, FailureCode, Request, Show};
 use super::server::User;
 use crate::config::Configuration;
+use crate::feed::Shelf;
 use crate::run::Host;
 use crate::run::hub::Feed;
 use arc_swap::ArcSwap;
@@ -68,6 +69,8 @@ pub struct Shared {
     pub base: ArcSwap<Configuration>,
     /// The workers' time.
     pub clock: Clock,
+    /// Where the lists of feeds are.
+    pub shelf: Shelf,
     /// When the gateway started.
     pub started: jiff::Timestamp,
 }
@@ -163,8 +166,11 @@ impl Desk {
     ) -> Result<T, Failure> {
         let (sender, receiver) = bounded(1);
         let order: Order = Box::new(move |host| {
-            // Who asked may have given up.
-            let _ = sender.try_send(order(host));
+            let answer = order(host);
+            host.once_known(Box::new(move || {
+                // Who asked may have given up.
+                let _ = sender.try_send(answer);
+            }));
         });
         self.orders.try_send(order).map_err(|error| match error {
             TrySendError::Full(_) => Failure::new(FailureCode::Busy, "too many requests wait; try again"),

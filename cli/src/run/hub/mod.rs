@@ -43,6 +43,7 @@ pub struct Hub {
     feed: Feed,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    ends_feed: bool,
 }
 
 /// Where events can be had.
@@ -227,7 +228,31 @@ impl Hub {
         let over = Arc::clone(&is_over);
         let thread =
             std::thread::Builder::new().name("events".to_owned()).spawn(move || teller.run(&over))?;
-        Ok(Hub { feed, is_over, thread: Some(thread) })
+        Ok(Hub { feed, is_over, thread: Some(thread), ends_feed: true })
+    }
+
+    /// Tells what is left in the rings, and then the events of other workers, to the same readers.
+    ///
+    /// # Errors
+    /// The system has no thread left; the readers' events have ended then.
+    pub fn hand_over(
+        mut self,
+        sources: Vec<EventSource>,
+        shared: Arc<Shared>,
+        rate: u64,
+    ) -> std::io::Result<Hub> {
+        self.stop();
+        let hub = Hub::start(sources, shared, self.feed.clone(), rate)?;
+        self.ends_feed = false;
+        Ok(hub)
+    }
+
+    fn stop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // Where it has panicked, nobody is told anything any more; the gateway goes on.
+            let _ = thread.join();
+        }
     }
 
     /// Where its events can be had.
@@ -239,10 +264,9 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            // Where it has panicked, nobody is told anything any more; the gateway goes on.
-            let _ = thread.join();
+        self.stop();
+        if self.ends_feed {
+            self.feed.end();
         }
     }
 }
@@ -280,7 +304,6 @@ impl Teller {
                 (false, false) => std::thread::sleep(QUIET),
             }
         }
-        self.feed.end();
     }
 
     fn tell(&mut self, events: &mut Vec<Event>) {

@@ -8,7 +8,7 @@ use super::insn::Instruction;
 use libxdp_sys as sys;
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Kinds of maps that are used here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,6 +153,65 @@ pub fn link_xdp(program: BorrowedFd<'_>, interface: u32, hook: Hook) -> io::Resu
     let kind = sys::bpf_attach_type_BPF_XDP;
     // SAFETY: the options outlive the call; the rest are numbers.
     own(unsafe { sys::bpf_link_create(program.as_raw_fd(), interface as i32, kind, &raw const options) })
+}
+
+/// Whether a link of [`link_xdp`] is still attached: it is not once its interface is gone, or once somebody has detached
+/// it (`BPF_LINK_DETACH`).
+///
+/// # Errors
+/// The kernel's.
+pub fn is_linked(link: BorrowedFd<'_>) -> io::Result<bool> {
+    let info = link_info(link)?;
+    // SAFETY: the link is of XDP, so this is the part that the kernel has filled in; any bits are a number.
+    Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex } != 0)
+}
+
+/// Detaches the XDP program of an interface, whoever holds the link: what an administrator does with
+/// `bpftool link detach`. Whether there was one.
+///
+/// # Errors
+/// The kernel's.
+pub fn detach_program_of(interface: u32) -> io::Result<bool> {
+    let program = program_of(interface)?;
+    let mut id = 0;
+    loop {
+        // SAFETY: the number outlives the call.
+        match check(unsafe { sys::bpf_link_get_next_id(id, &raw mut id) }) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        // SAFETY: the call takes a number. A link may have ended meanwhile.
+        let Ok(link) = own(unsafe { sys::bpf_link_get_fd_by_id(id) }) else { continue };
+        let info = link_info(link.as_fd())?;
+        if program != 0 && info.prog_id == program && info.type_ == sys::bpf_link_type_BPF_LINK_TYPE_XDP {
+            // SAFETY: the descriptor is open.
+            return check(unsafe { sys::bpf_link_detach(link.as_raw_fd()) }).map(|_| true);
+        }
+    }
+}
+
+fn link_info(link: BorrowedFd<'_>) -> io::Result<sys::bpf_link_info> {
+    // SAFETY: all fields are integers and pointers, for which zero is "not given".
+    let mut info: sys::bpf_link_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<sys::bpf_link_info>() as u32;
+    // SAFETY: the kernel writes no more than `length` bytes into the structure.
+    check(unsafe { sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &raw mut info, &raw mut length) })?;
+    Ok(info)
+}
+
+/// The number of the XDP program of an interface; 0: it has none.
+fn program_of(interface: u32) -> io::Result<u32> {
+    let mut program = 0;
+    // SAFETY: the number outlives the call.
+    check(unsafe { sys::bpf_xdp_query_id(interface as i32, 0, &raw mut program) })?;
+    Ok(program)
+}
+
+/// Whether any XDP program is attached to an interface. `false` also where the kernel does not say.
+#[must_use]
+pub fn has_program(interface: u32) -> bool {
+    program_of(interface).is_ok_and(|program| program != 0)
 }
 
 /// Whether a driver says that it can't do zero-copy AF_XDP. `false` also where it says nothing: kernels before 6.3

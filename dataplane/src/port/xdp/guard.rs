@@ -131,6 +131,27 @@ impl PortGuard {
         self.offloads.changed()
     }
 
+    /// Whether the XDP program is attached: it is not once the interface is gone, or once somebody has detached it.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.attachment.is_attached()
+    }
+
+    /// Attaches the XDP program again, to an interface that is still there.
+    ///
+    /// # Errors
+    /// Where another program has taken its place, and what else the kernel says.
+    pub fn attach_again(&mut self) -> Result<(), OpenError> {
+        let name = &self.interface.name;
+        self.attachment.attach_again().map_err(|error| {
+            if is_busy(&error) {
+                OpenError::OtherProgram { interface: name.clone() }
+            } else {
+                OpenError::system(name, "attach the XDP program again", error)
+            }
+        })
+    }
+
     /// Frames that were lost because they arrived on a queue without a socket.
     #[must_use]
     pub fn unserved(&self) -> u64 {

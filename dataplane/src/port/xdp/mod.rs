@@ -30,6 +30,6 @@ pub use bind::Waiting;
 pub use error::OpenError;
 pub use guard::{ModeInForce, PortGuard};
 pub use interface::{Interface, LinkState};
-pub use open::{Opened, PortRequest, frames_for, open, open_reporting};
+pub use open::{Opened, PortRequest, frames_for, is_ready, open, open_reporting};
 pub use queue::XdpPort;
 pub use statistics::Statistics;

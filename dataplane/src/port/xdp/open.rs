@@ -91,6 +91,19 @@ pub fn open_reporting(
     Ok(Opened { ports, guards, pool, arena, huge_pages: memory.huge })
 }
 
+/// Whether a port that was lost can be opened again, as far as that can be told without changing anything: its
+/// interface is there, is fit, and has no XDP program.
+///
+/// # Errors
+/// What stands in the way.
+pub fn is_ready(request: &PortRequest) -> Result<(), OpenError> {
+    let interface = look_up(request)?;
+    if super::bpf::has_program(interface.index) {
+        return Err(OpenError::OtherProgram { interface: interface.name });
+    }
+    Ok(())
+}
+
 fn check(requests: &[PortRequest]) -> Result<(), OpenError> {
     if requests.is_empty() {
         return Err(OpenError::BadRequest(String::from("there is no port to open")));

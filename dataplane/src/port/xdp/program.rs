@@ -30,7 +30,9 @@ pub(super) struct Attachment {
     sockets: OwnedFd,
     unserved: OwnedFd,
     hook: Hook,
-    _link: OwnedFd,
+    interface: u32,
+    program: OwnedFd,
+    link: OwnedFd,
 }
 
 impl Attachment {
@@ -44,7 +46,22 @@ impl Attachment {
         let code = redirect_all(sockets.as_fd(), unserved.as_fd());
         let program = bpf::load_program(ProgramKind::Xdp, c"bulkhead", &code)?;
         let link = bpf::link_xdp(program.as_fd(), interface, hook)?;
-        Ok(Attachment { sockets, unserved, hook, _link: link })
+        Ok(Attachment { sockets, unserved, hook, interface, program, link })
+    }
+
+    /// Whether the program is attached.
+    pub(super) fn is_attached(&self) -> bool {
+        // A link that can't be asked is taken to be whole: the next look asks again.
+        bpf::is_linked(self.link.as_fd()).unwrap_or(true)
+    }
+
+    /// Attaches the program again, with the sockets that it had.
+    ///
+    /// # Errors
+    /// The kernel's (see [`bpf::link_xdp`]).
+    pub(super) fn attach_again(&mut self) -> io::Result<()> {
+        self.link = bpf::link_xdp(self.program.as_fd(), self.interface, self.hook)?;
+        Ok(())
     }
 
     /// From now on the queue's frames go to this socket.
