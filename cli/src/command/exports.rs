@@ -5,8 +5,8 @@ use crate::export::{
     Collect, EventFile, Exporter, Exporting, FileOptions, Ipfix, IpfixOptions, Responder, Syslog,
     SyslogTarget, collector_address, listen_address,
 };
-use crate::run::{Host, Sandbox};
 use crate::run::hub::{Feed, Told, What};
+use crate::run::{Host, Sandbox};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,9 +123,8 @@ impl Opened {
         if let Some(target) = self.syslog {
             at_work.push(Exporting::start("syslog", feed, Syslog::new(target, &host_name()))?);
         }
-        let interfaces = || host.gateway().guards().iter().map(|guard| guard.interface().index).collect();
-        let ipfix =
-            self.ipfix.map(|options| Ipfix::start(options, Arc::clone(host.shared()), feed, interfaces()));
+        let shared = || Arc::clone(host.shared());
+        let ipfix = self.ipfix.map(|options| Ipfix::start(options, shared(), feed, interfaces(host)));
         Ok(Exporters { at_work, ipfix: ipfix.transpose()?, reopen: self.reopen })
     }
 }
@@ -134,6 +133,15 @@ impl Exporters {
     /// Opens files again by their names, soon.
     pub(super) fn reopen(&self) {
         self.reopen.store(true, Ordering::Release);
+    }
+
+    /// Tells of another gateway that has taken the place of the one before.
+    pub(super) fn hand_over(&self, host: &Host) {
+        if let Some(ipfix) = &self.ipfix
+            && let Err(error) = ipfix.hand_over(Arc::clone(host.shared()), interfaces(host))
+        {
+            tell!("error: flows are not told to the collector any more: {error}");
+        }
     }
 
     /// Tells of what only workers know. To be called before they end.
@@ -150,6 +158,11 @@ impl Exporters {
             tell!("bulkhead: the last events could not be handed on in {} seconds", AT_THE_END.as_secs());
         }
     }
+}
+
+/// The numbers of the ports' interfaces.
+fn interfaces(host: &Host) -> Vec<u32> {
+    host.gateway().guards().iter().map(|guard| guard.interface().index).collect()
 }
 
 /// The name of this machine.

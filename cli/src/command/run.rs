@@ -224,6 +224,7 @@ impl Run {
                         return Outcome::Failure;
                     }
                 };
+                exporters.hand_over(&host);
                 let desk = desk_of(&host);
                 // Before the new one listens at the same place.
                 drop(metrics.take());

@@ -141,6 +141,8 @@ const WORKERS: &[Column] = &[
     narrow("HANDED OVER", "handed_over"),
     wide("FULL", "hand_over_full"),
     wide("FRAMES/BATCH", "frames_per_batch"),
+    wide("P50 ns", "within_ns.p50"),
+    wide("P99 ns", "within_ns.p99"),
     wide("WAITING", "waiting"),
     wide("GENERATION", "generation"),
 ];

@@ -65,7 +65,7 @@ fn rights(files: &Files, findings: &mut Findings<'_>) {
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     let has = |bit: u32| mask & 1 << bit != 0;
-    let is_missing = |bit: u32| !has(bit) && !(bit == 39 && has(SYS_ADMIN));
+    let is_missing = |bit: u32| !(has(bit) || bit == 39 && has(SYS_ADMIN));
     let missing: Vec<&str> =
         CAPABILITIES.iter().filter(|(bit, _)| is_missing(*bit)).map(|(_, name)| *name).collect();
     if missing.is_empty() {

@@ -200,6 +200,8 @@ pub(super) fn capture(
         let is_done = is_full(frames) || (is_over && !has_found);
         if is_done || told.is_none_or(|told| told.elapsed() >= PROGRESS) {
             told = Some(Instant::now());
+            // Where the gateway was started anew, its workers have gone, and nothing would come any more.
+            shared.control.ask(0, |_| ())?.wait()?;
             let lost = lost(shared, &taps.readers);
             out.item(json!({ "frames": frames, "lost": lost }))?;
             out.flush()?;

@@ -21,7 +21,7 @@ use crate::control::desk::Shared;
 use crate::run::hub::{Feed, Told, What};
 use collector::Collector;
 use conntrack::FlowReport;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use dataplane::event::{ReportSource, report_ring};
 use dataplane::inspect::PORTION;
 use record::{Record, Wall};
@@ -63,10 +63,35 @@ pub fn collector_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The export at work.
-#[derive(Debug)]
 pub struct Ipfix {
     thread: Exporting,
     look: Arc<LastLook>,
+    gateways: Sender<Watched>,
+}
+
+/// The gateway whose flows are told.
+struct Watched {
+    shared: Arc<Shared>,
+    sources: Vec<ReportSource>,
+    /// By source: what it had lost at the last look.
+    lost: Vec<u64>,
+    /// Numbers of the ports' interfaces.
+    interfaces: Vec<u32>,
+}
+
+impl Watched {
+    /// Has the workers count what passes by their flows.
+    fn new(shared: Arc<Shared>, interfaces: Vec<u32>) -> io::Result<Watched> {
+        let sources = (0..shared.control.workers())
+            .map(|worker| {
+                let (sink, source) = report_ring();
+                let answer = shared.control.ask(worker, move |engine| engine.report_flows(sink));
+                answer.and_then(dataplane::Answer::wait).map_err(io::Error::other)?;
+                Ok(source)
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Watched { lost: vec![0; sources.len()], shared, sources, interfaces })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -87,23 +112,15 @@ impl Ipfix {
         feed: &Feed,
         interfaces: Vec<u32>,
     ) -> io::Result<Ipfix> {
-        let sources = (0..shared.control.workers())
-            .map(|worker| {
-                let (sink, source) = report_ring();
-                let answer = shared.control.ask(worker, move |engine| engine.report_flows(sink));
-                answer.and_then(dataplane::Answer::wait).map_err(io::Error::other)?;
-                Ok(source)
-            })
-            .collect::<io::Result<Vec<_>>>()?;
+        let watched = Watched::new(shared, interfaces)?;
         let (_, drops) = feed.subscribe("ipfix", ROOM, false);
+        let (gateways, others) = bounded(1);
         let look = Arc::new(LastLook::default());
         let teller = Teller {
             collector: Collector::new(options.collector, Templates::new(options.enterprise)),
             active: options.active,
-            lost: vec![0; sources.len()],
-            sources,
-            shared,
-            interfaces,
+            watched,
+            others,
             feed: feed.clone(),
             told: 0,
         };
@@ -111,7 +128,18 @@ impl Ipfix {
         let thread = std::thread::Builder::new()
             .name("export-ipfix".to_owned())
             .spawn(move || teller.run(&drops, &last))?;
-        Ok(Ipfix { thread: Exporting { thread }, look })
+        Ok(Ipfix { thread: Exporting { thread }, look, gateways })
+    }
+
+    /// Tells of the flows of another gateway, which has taken the place of the one before, once what that one has left
+    /// is told.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn hand_over(&self, shared: Arc<Shared>, interfaces: Vec<u32>) -> io::Result<()> {
+        let watched = Watched::new(shared, interfaces)?;
+        // The thread looks ten times a second.
+        self.gateways.send_timeout(watched, LAST_LOOK).map_err(|_| io::Error::other("the export is stuck"))
     }
 
     /// Has it tell of the flows that live, before their workers end.
@@ -134,11 +162,8 @@ impl Ipfix {
 struct Teller {
     collector: Collector,
     active: Duration,
-    sources: Vec<ReportSource>,
-    /// By source: what it had lost at the last look.
-    lost: Vec<u64>,
-    shared: Arc<Shared>,
-    interfaces: Vec<u32>,
+    watched: Watched,
+    others: Receiver<Watched>,
     feed: Feed,
     /// Losses that the gateway's own counter knows of.
     told: u64,
@@ -163,6 +188,10 @@ impl Teller {
             }
             flushed = Instant::now();
             self.tell_ended();
+            // Its workers have ended, and what they had to tell is told.
+            if let Ok(other) = self.others.try_recv() {
+                self.watched = other;
+            }
             if look.is_wanted.load(Ordering::Acquire) && !look.is_done.load(Ordering::Acquire) {
                 self.walk();
                 look.is_done.store(true, Ordering::Release);
@@ -189,8 +218,8 @@ impl Teller {
     fn tell(&mut self, told: &Told) {
         match &told.what {
             What::Event(record) => {
-                let wall = Wall::now(self.shared.clock);
-                if let Some(record) = Record::of_drop(record, wall, &self.interfaces) {
+                let wall = Wall::now(self.watched.shared.clock);
+                if let Some(record) = Record::of_drop(record, wall, &self.watched.interfaces) {
                     self.collector.push(&record);
                 }
             }
@@ -206,26 +235,26 @@ impl Teller {
 
     /// Tells of the flows that have ended.
     fn tell_ended(&mut self) {
-        for index in 0..self.sources.len() {
-            let source = self.sources[index].receiver.clone();
+        for index in 0..self.watched.sources.len() {
+            let source = self.watched.sources[index].receiver.clone();
             let mut reports: Vec<FlowReport> = source.try_iter().take(PORTION).collect();
             while !reports.is_empty() {
                 self.tell_flows(&reports);
                 reports.clear();
                 reports.extend(source.try_iter().take(PORTION));
             }
-            let lost = self.sources[index].lost();
-            self.collector.totals.lost += lost - std::mem::replace(&mut self.lost[index], lost);
+            let lost = self.watched.sources[index].lost();
+            self.collector.totals.lost += lost - std::mem::replace(&mut self.watched.lost[index], lost);
         }
     }
 
     /// Tells of what has passed by the flows that live.
     fn walk(&mut self) {
-        for worker in 0..self.shared.control.workers() {
+        for worker in 0..self.watched.shared.control.workers() {
             let mut cursor = Some(0);
             while let Some(from) = cursor {
                 let mut reports = Vec::with_capacity(PORTION);
-                let asked = self.shared.control.ask(worker, move |engine| {
+                let asked = self.watched.shared.control.ask(worker, move |engine| {
                     let next = engine.reports_from(from, &mut reports);
                     (reports, next)
                 });
@@ -239,11 +268,11 @@ impl Teller {
     }
 
     fn tell_flows(&mut self, reports: &[FlowReport]) {
-        let wall = Wall::now(self.shared.clock);
-        let generation = self.shared.control.generation();
+        let wall = Wall::now(self.watched.shared.clock);
+        let generation = self.watched.shared.control.generation();
         for report in reports {
             let rule = report.view.rule.and_then(|key| generation.rule_name(key));
-            self.collector.push(&Record::of_flow(report, rule, wall, &self.interfaces));
+            self.collector.push(&Record::of_flow(report, rule, wall, &self.watched.interfaces));
         }
     }
 }
