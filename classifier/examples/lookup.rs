@@ -4,8 +4,8 @@
 use classifier::addr::{IpRange, Prefix};
 use classifier::compile::{EditError, Editor, Limits};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Place, Policy, PolicyBuilder, PortRange,
-    Rule, RuleId, Segment, SegmentId, Selector, Service, TierId, Timestamp,
+    Action, DefaultAction, EndpointSet, Member, Mode, Place, Policy, PolicyBuilder, PortRange, Rule, RuleId,
+    Segment, SegmentId, Selector, Service, TierId, Timestamp,
 };
 use classifier::tables::{Answer, Instructions, Query, Tables};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,23 +29,7 @@ impl Random {
 }
 
 fn rule(id: usize, from: EndpointSet, to: EndpointSet, service: Service, action: Action) -> Rule {
-    Rule {
-        id: format!("r{id}"),
-        tier: TierId(0),
-        from,
-        to,
-        services: vec![service],
-        action,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    Rule::new(format!("r{id}"), TierId(0), from, to, vec![service], action)
 }
 
 /// A policy of segments, and its prefixes by segment.

@@ -5,7 +5,7 @@ mod random;
 use classifier::compile::Limits;
 use classifier::endpoint::{Endpoint, ServicePacket};
 use classifier::reference::Reference;
-use classifier::tables::{Answer, Instructions, Places, Query, Tables};
+use classifier::tables::{Answer, Form, Instructions, Places, Query, Tables};
 use random::{NOW, Random, Scenario, Size};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -110,6 +110,12 @@ fn run(first_seed: u64, policies: u64, packets: usize, size: Size) {
         };
         let tables = Tables::compile_within(Arc::clone(&policy), NOW, &limits)
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let statistics = tables.statistics();
+        assert_eq!(
+            statistics.form == Form::Grouped,
+            statistics.grouping.is_some(),
+            "seed {seed}: it says why"
+        );
         groups[tables.statistics().groups] += 1;
         forms[tables.statistics().form as usize] += 1;
         let reference = Reference::new(&policy, NOW);

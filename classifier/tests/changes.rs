@@ -8,8 +8,8 @@ use classifier::analysis::explain;
 use classifier::compile::{Change, EditError, Editor, Limits};
 use classifier::endpoint::{Endpoint, ServicePacket};
 use classifier::policy::{
-    Action, EndpointSet, Established, Member, Mode, Place, Policy, PortRange, Rule, RuleId, SegmentId,
-    Selector, Service, TierId,
+    Action, EndpointSet, Member, Mode, Place, Policy, PortRange, Rule, RuleId, SegmentId, Selector, Service,
+    TierId,
 };
 use classifier::reference::Reference;
 use classifier::tables::{Answer, Form, Instructions, Places, Query, Tables};
@@ -83,21 +83,15 @@ fn rule(random: &mut Random, policy: &Policy, n: usize) -> Rule {
         policy.rules()[random.below(policy.rules().len())].services.clone()
     };
     Rule {
-        id: format!("new{n}"),
-        tier: TierId(random.below(policy.tiers().len()) as u16),
-        from: set(random, policy.segments().len()),
-        to: set(random, policy.segments().len()),
-        services,
-        action: random.pick(&[Action::Allow, Action::Allow, Action::Deny, Action::Reject, Action::Pass]),
         mode: if random.once_in(6) { Mode::Monitor } else { Mode::Enforce },
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
+        ..Rule::new(
+            format!("new{n}"),
+            TierId(random.below(policy.tiers().len()) as u16),
+            set(random, policy.segments().len()),
+            set(random, policy.segments().len()),
+            services,
+            random.pick(&[Action::Allow, Action::Allow, Action::Deny, Action::Reject, Action::Pass]),
+        )
     }
 }
 

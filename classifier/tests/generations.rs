@@ -7,8 +7,8 @@ use classifier::addr::IpRange;
 use classifier::compile::{Editor, Limits};
 use classifier::decision::Verdict;
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Place, Policy, PolicyBuilder, PortRange,
-    Rule, RuleId, Segment, SegmentId, Selector, Service, TierId,
+    Action, DefaultAction, EndpointSet, Member, Mode, Place, Policy, PolicyBuilder, PortRange, Rule, RuleId,
+    Segment, SegmentId, Selector, Service, TierId,
 };
 use classifier::tables::{Answer, Query, Tables};
 use random::NOW;
@@ -36,23 +36,14 @@ fn rule(id: &str, from: SegmentId, to: SegmentId, ports: &[u16]) -> Rule {
         source: PortRange::ALL,
         destination: PortRange::single(*port),
     };
-    Rule {
-        id: id.into(),
-        tier: TierId(0),
-        from: EndpointSet::OneOf(vec![Member::Segment(from)]),
-        to: EndpointSet::OneOf(vec![Member::Segment(to)]),
-        services: ports.iter().map(service).collect(),
-        action: Action::Allow,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    Rule::new(
+        id,
+        TierId(0),
+        EndpointSet::OneOf(vec![Member::Segment(from)]),
+        EndpointSet::OneOf(vec![Member::Segment(to)]),
+        ports.iter().map(service).collect(),
+        Action::Allow,
+    )
 }
 
 /// Forty segments that lie all over the sources, so that one member makes a class in each; a group of sources, which
@@ -139,11 +130,11 @@ fn run(limits: &Limits) {
     });
     assert_eq!(old.len(), CHANGES);
     let left =
-        old.iter().filter(|(tables, policy)| tables.strong_count() + policy.strong_count() > 0).count();
-    assert_eq!(left, 0, "generations that nobody can see any more");
+        || old.iter().filter(|(tables, policy)| tables.strong_count() + policy.strong_count() > 0).count();
+    assert!(left() <= 1, "{} generations that nobody can see any more, beside the editor's", left());
     let last = Arc::downgrade(&published.into_inner().expect("no thread panics"));
     drop(editor);
-    assert_eq!(last.strong_count(), 0, "the last generation goes with the editor");
+    assert_eq!((left(), last.strong_count()), (0, 0), "the last two go with the editor");
     let [denied, allowed] = seen.map(AtomicU64::into_inner);
     println!("{denied} batches denied, {allowed} allowed");
     assert!(denied > 0 && allowed > 0, "workers saw both");

@@ -7,8 +7,8 @@ use classifier::addr::{IpRange, Mac, PortId, VlanKey};
 use classifier::compile::Limits;
 use classifier::endpoint::{Endpoint, ServicePacket};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
-    Segment, SegmentId, Selector, Service, TierId,
+    Action, DefaultAction, EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, Segment,
+    SegmentId, Selector, Service, TierId,
 };
 use classifier::reference::Reference;
 use classifier::tables::{Answer, Form, Query, Tables};
@@ -54,21 +54,15 @@ fn policy(random: &mut Random) -> Policy {
         for (from, to) in [(EndpointSet::Any, of(n)), (of(n), EndpointSet::Any), (of(n), of(other))] {
             let action = random.pick(&[Action::Allow, Action::Deny, Action::Reject, Action::Pass]);
             rules.push(Rule {
-                id: format!("r{}", rules.len()),
-                tier: TierId(random.below(TIERS.len()) as u16),
-                from,
-                to,
-                services: vec![service(random)],
-                action,
                 mode: random.pick(&[Mode::Enforce, Mode::Enforce, Mode::Monitor]),
-                log: false,
-                established: Established::Recheck,
-                expires: None,
-                idle_timeout: None,
-                max_flows: None,
-                owner: None,
-                ticket: None,
-                description: None,
+                ..Rule::new(
+                    format!("r{}", rules.len()),
+                    TierId(random.below(TIERS.len()) as u16),
+                    from,
+                    to,
+                    vec![service(random)],
+                    action,
+                )
             });
         }
     }

@@ -1,6 +1,7 @@
 //! `bulkhead check --stats`: the figures, and the rules that are blamed for them.
 
 use classifier::compile::Limits;
+use classifier::tables::Form;
 use cli::config::load_checked;
 use cli::diagnostic::{Code, Severity};
 use cli::stats::Stats;
@@ -227,6 +228,25 @@ fn a_policy_with_too_many_wide_rules_for_closed_cells_is_warned_of() {
     assert_eq!(all.len(), 10);
     assert!(all.iter().all(|warning| warning["code"] == "wide-rule"), "{all:?}");
     assert_eq!(all[0]["line"].as_u64(), Some(line_of(&text, "to-0")));
+}
+
+#[test]
+fn what_keeps_a_policy_in_groups_is_said() {
+    let mut text = chain(40);
+    rule(&mut text, "from-all", "any", "s3", "\"tcp/22\"");
+    let file = Written::new("grouped", &text);
+    let checked = load_checked(&file.0).unwrap_or_else(|error| panic!("{error}"));
+    let limits = Limits { matrix: 0, rows: 0, ..Limits::default() };
+    let stats = |limits| Stats::new(&checked.configuration, checked.tables.compiled_for(), limits).unwrap();
+    let grouped = stats(&limits);
+    assert_eq!(grouped.statistics.form, Form::Grouped);
+    let said = grouped.to_json()["grouped_because"].as_str().map(str::to_owned).unwrap();
+    assert!(said.starts_with("the services of the rules combine in too many ways"), "{said}");
+    assert!(
+        grouped.to_string().lines().any(|line| line.starts_with("grouped because") && line.ends_with(&said))
+    );
+    let closed = stats(&Limits::default());
+    assert!(closed.to_json()["grouped_because"].is_null() && !closed.to_string().contains("because"));
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Body {
         body
     }
 
+    #[inline]
     fn flag(&self, flag: u32) -> bool {
         self.packed & flag != 0
     }
@@ -121,10 +122,10 @@ impl Body {
         self.packed = self.packed & !(0xf << STATE_SHIFT) | (state as u32) << STATE_SHIFT;
     }
 
-    /// All that its class hangs on, to be told apart at a glance.
+    /// Of a flow of UDP: whether both sides were heard.
     #[inline]
-    pub(crate) fn worth(&self) -> u32 {
-        self.packed & (0xf << STATE_SHIFT | ASSURED)
+    pub(crate) fn is_answered(&self) -> bool {
+        self.packed & 0xf << STATE_SHIFT == (State::TwoWay as u32) << STATE_SHIFT
     }
 
     /// What the flow is worth when the table is full.
@@ -163,6 +164,7 @@ impl Body {
     }
 
     /// The timeout that the rule gives to a settled flow.
+    #[inline]
     pub(crate) fn idle_timeout(&self) -> Option<Span> {
         let seconds = self.packed >> IDLE_SHIFT;
         (seconds != 0).then_some(Span(seconds * 1000))
@@ -189,6 +191,12 @@ impl Body {
     /// Makes the epoch one that no current policy has, so that the flow is judged again.
     pub(crate) fn outdate(&mut self) {
         self.set_epoch(Epoch(self.epoch.0.wrapping_sub(1)));
+    }
+
+    /// Says that the flow is gone: whoever still remembers its slot must not find it there, although its key stands in
+    /// it until another flow's does. No policy in force has this epoch.
+    pub(crate) fn bury(&mut self) {
+        self.epoch = Epoch(self.epoch.0.wrapping_sub(1));
     }
 
     /// Whether packets of a side are known to pass every check that hangs on addresses, ports, VLANs and policy
@@ -226,6 +234,13 @@ impl Body {
             Side::Opener => Some(self.opener_vlan),
             Side::Responder => self.flag(RESPONDER_KNOWN).then_some(self.responder_vlan),
         }
+    }
+
+    /// Whether a side is known to be on a VLAN.
+    #[inline]
+    pub(crate) fn is_on(&self, side: Side, vlan: VlanKey) -> bool {
+        let is_known = (side == Side::Opener) | self.flag(RESPONDER_KNOWN);
+        is_known & ([self.opener_vlan, self.responder_vlan][side as usize] == vlan)
     }
 
     /// Sets the responder's VLAN.

@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod fragment;
+pub mod memory;
 pub mod snapshot;
 pub mod time;
 
@@ -20,7 +21,6 @@ mod flood;
 mod hash;
 mod index;
 mod limits;
-mod memory;
 mod moment;
 mod packet;
 mod peers;
@@ -42,10 +42,11 @@ mod wheel;
 
 pub use flood::FloodLevel;
 pub use hash::FlowHash;
+pub use index::Place;
 pub use packet::{Opening, Packet, Relation, Tracked};
 pub use state::State;
 pub use statistics::Statistics;
 pub use tcp::{BadOptions, TcpOptions};
 pub use terms::{Epoch, RuleKey, Terms};
-pub use tracker::{Entrance, Family, Tracker};
+pub use tracker::{Entrance, Family, Settled, Tracker};
 pub use view::{FlowId, FlowView, Standing};

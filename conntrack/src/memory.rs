@@ -1,6 +1,7 @@
 //! Memory that costs nothing until it is used, on huge pages where the machine has them, and hints to the cache.
 //!
-//! All need `unsafe`; elsewhere in the crate only the claim that a type may be zero does.
+//! All need `unsafe`; elsewhere in the crate only the claim that a type may be zero does. [`reserve`] is for whoever has
+//! a large table beside the flows.
 //!
 //! The allocator of the standard library fills zeroed memory by hand where its alignment is above that of `malloc`,
 //! and so makes all of it resident. What is aligned to cache lines is mapped here instead.
@@ -69,7 +70,8 @@ impl<T: Zeroed> Drop for ZeroedSlice<T> {
 }
 
 /// An empty vector with room for so many elements, on huge pages where the machine has them.
-pub(crate) fn reserve<T>(capacity: usize) -> Vec<T> {
+#[must_use]
+pub fn reserve<T>(capacity: usize) -> Vec<T> {
     let mut vector = Vec::with_capacity(capacity);
     mapping::advise(vector.spare_capacity_mut());
     vector

@@ -128,6 +128,7 @@ impl Peers {
     }
 
     /// Whether a side has all of these flags.
+    #[inline]
     pub(crate) const fn has(&self, side: Side, flags: u8) -> bool {
         self.flags[side as usize] & flags == flags
     }

@@ -7,7 +7,7 @@ use crate::hash::Address;
 use crate::moment::{Moment, Span};
 use crate::packet::{Opening, Packet};
 use crate::peers::Side;
-use crate::state::{Class, State};
+use crate::state::Class;
 use crate::table::Table;
 use crate::time::Tick;
 use crate::timeouts::Spans;
@@ -107,17 +107,26 @@ pub(crate) fn acknowledge<A: Address>(
 
 /// Moves the flow in a slot by a UDP datagram of `side`: it always goes on.
 #[inline]
-pub(crate) fn datagram<A: Address>(table: &mut Table<A>, slot: u32, rules: &Rules, now: Tick, side: Side) {
+pub(crate) fn datagram<A: Address>(
+    table: &mut Table<A>,
+    slot: u32,
+    rules: &Rules,
+    (now, moment): (Tick, Moment),
+    side: Side,
+) {
     let body = table.body_mut(slot);
-    let worth = body.worth();
-    let step = plain::step(body, side);
-    if body.worth() == worth {
-        // Nothing but the timer moves: so it is with all but the first reply.
-        let span = rules.spans.idle(protocol::UDP, body);
-        table.rearm(now, slot, Moment::of(now).after(span));
-        return;
+    if (side == Side::Responder) & !body.is_answered() {
+        return first_answer(table, slot, rules, now, side);
     }
-    let old = State::OneWay.class(false);
+    // Nothing but the timer moves: so it is with all but the first reply.
+    let span = rules.spans.datagram(body);
+    table.rearm(now, slot, moment.after(span));
+}
+
+#[cold]
+fn first_answer<A: Address>(table: &mut Table<A>, slot: u32, rules: &Rules, now: Tick, side: Side) {
+    let old = table.body_mut(slot).class();
+    let step = plain::step(table.body_mut(slot), side);
     conclude(table, slot, rules, now, protocol::UDP, old, &step);
 }
 

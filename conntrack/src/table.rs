@@ -14,7 +14,7 @@
 use crate::entry::{Body, Entry};
 use crate::flood::{Census, Groups};
 use crate::hash::{Address, Secret};
-use crate::index::Index;
+use crate::index::{Index, Place};
 use crate::memory::{prefetch, reserve};
 use crate::moment::Moment;
 use crate::peers::Side;
@@ -73,8 +73,8 @@ impl<A: Address> Table<A> {
 
     /// Asks the CPU for the index's lines of a hash.
     #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        self.index.prefetch(hash);
+    pub(crate) fn prefetch(&self, hash: u64) -> Place {
+        self.index.prefetch(hash)
     }
 
     /// Asks the CPU for the entries of a hash; its index lines should have come by now.
@@ -89,11 +89,11 @@ impl<A: Address> Table<A> {
         });
     }
 
-    /// The first slot that may be that of a hash, whose entry the CPU is asked for. Its index lines should have come by
-    /// now. What stands in the slot is to be held against the key.
+    /// The first slot that may be that of a hash with this place, whose entry the CPU is asked for. Its index lines should
+    /// have come by now. What stands in the slot is to be held against the key.
     #[inline]
-    pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
-        let slot = self.index.find(hash, |_| true)?;
+    pub(crate) fn candidate(&self, place: Place) -> Option<u32> {
+        let slot = self.index.candidate(place)?;
         let entry = &self.entries[slot as usize];
         prefetch(&entry.key);
         prefetch(&entry.body.peers);
@@ -104,7 +104,7 @@ impl<A: Address> Table<A> {
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &Key<A>) -> Option<u32> {
         let entries = &self.entries;
-        self.index.find(hash, |slot| entries[slot as usize].key == *key)
+        self.index.find(hash, |slot| A::same(&entries[slot as usize].key, key))
     }
 
     /// An entry.
@@ -160,6 +160,7 @@ impl<A: Address> Table<A> {
     /// Gives back the place of an entry that is off the wheel.
     fn release(&mut self, slot: u32) {
         let Entry { key, body } = self.entries[slot as usize];
+        self.entries[slot as usize].body.bury();
         self.index.remove(A::hash(&self.secret, &key), slot);
         self.delist(slot, body.class());
         self.wheel.give_back(slot);

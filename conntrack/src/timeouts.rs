@@ -90,6 +90,13 @@ impl Spans {
         }
     }
 
+    /// The same for a flow of UDP.
+    #[inline]
+    pub(crate) fn datagram(&self, body: &Body) -> Span {
+        let span = if body.is_answered() { self.udp_stream } else { self.udp };
+        body.idle_timeout().unwrap_or(span)
+    }
+
     fn one_way(&self, ip_protocol: u8) -> Span {
         match ip_protocol {
             protocol::UDP => self.udp,

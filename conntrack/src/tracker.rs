@@ -108,7 +108,7 @@ impl Tracker {
         match hash {
             FlowHash::V4(hash) => self.v4.prefetch(hash),
             FlowHash::V6(hash) => self.v6.prefetch(hash),
-        }
+        };
     }
 
     /// Asks the CPU for the entry of a key, after [`Tracker::prefetch`].
@@ -249,7 +249,7 @@ impl Tracker {
     }
 }
 
-pub use express::{Entrance, Family};
+pub use express::{Entrance, Family, Settled};
 
 #[cfg(test)]
 mod tests;

@@ -37,8 +37,7 @@ pub(crate) struct Adjacency {
 }
 
 impl Adjacency {
-    pub(crate) const NONE: Adjacency =
-        Adjacency { macs: [0; 12], egress: VlanIndex(0), watch: Watch::NOTHING };
+    const NONE: Adjacency = Adjacency { macs: [0; 12], egress: VlanIndex(0), watch: Watch::NOTHING };
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +112,9 @@ impl<A: Destination> Adjacencies<A> {
         let sets = (flows / FLOWS_PER_SET).next_power_of_two().clamp(FEWEST_SETS, MOST_SETS);
         let empty =
             Slot { address: A::ZERO, epoch: Epoch(0), until: 0, changes: 0, adjacency: Adjacency::NONE };
-        Adjacencies { sets: vec![Set([empty; 2]); sets].into(), keyed: Keyed::default() }
+        let mut memory = conntrack::memory::reserve(sets);
+        memory.resize(sets, Set([empty; 2]));
+        Adjacencies { sets: memory.into(), keyed: Keyed::default() }
     }
 
     #[inline]
@@ -123,16 +124,18 @@ impl<A: Destination> Adjacencies<A> {
         hasher.finish() as usize & (self.sets.len() - 1)
     }
 
-    /// Asks the CPU for the set of an address.
+    /// Asks the CPU for the set of an address; which it is.
     #[inline]
-    pub(crate) fn prefetch(&self, address: A) {
-        crate::arena::prefetch(&self.sets[self.set_of(address)]);
+    pub(crate) fn prefetch(&self, address: A) -> u32 {
+        let set = self.set_of(address);
+        crate::arena::prefetch(&self.sets[set]);
+        set as u32
     }
 
-    /// How packets for an address leave, where that is remembered and still holds.
+    /// How packets for an address leave, where that is remembered in its set and still holds.
     #[inline]
-    pub(crate) fn find(&self, standing: Standing<'_>, address: A) -> Option<Adjacency> {
-        let Set(slots) = &self.sets[self.set_of(address)];
+    pub(crate) fn find(&self, standing: Standing<'_>, set: u32, address: A) -> Option<Adjacency> {
+        let Set(slots) = &self.sets[set as usize];
         let now = (standing.now.0 >> TIME_SHIFT) as u32;
         let slot = slots.iter().find(|slot| slot.address == address && slot.epoch == standing.epoch)?;
         let holds = now < slot.until && slot.changes == standing.neighbors.changes(slot.adjacency.watch);

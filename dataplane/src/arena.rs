@@ -105,8 +105,12 @@ impl Arena {
     /// An arena on the heap, for ports that have no driver below them.
     #[must_use]
     pub fn on_heap(count: u32, capacity: usize) -> (Arena, FramePool) {
-        let stride = capacity.next_multiple_of(64);
-        let mut memory = vec![0_u8; stride * count as usize].into_boxed_slice();
+        // An odd number of cache lines: of equal chunks of 2,048 bytes, all beginnings would want the same few lines of
+        // the first cache.
+        let stride = capacity.next_multiple_of(64) | 64;
+        let mut memory: Vec<u8> = conntrack::memory::reserve(stride * count as usize);
+        memory.resize(stride * count as usize, 0);
+        let mut memory = memory.into_boxed_slice();
         let base = NonNull::new(memory.as_mut_ptr()).expect("a box is never null");
         let layout = Layout { stride, start: 0, capacity, count };
         // SAFETY: the box has `stride * count` bytes, does not move its contents, and is kept as the owner;
@@ -164,6 +168,20 @@ impl Arena {
         // SAFETY: the handle is unique and borrowed, so nobody writes the chunk meanwhile; the chunk has `capacity`
         // bytes behind its start, which are no fewer, and the region was initialised by its owner.
         Some(unsafe { chunk.cast::<[u8; HEAD]>().as_ref() })
+    }
+
+    /// Both [`Arena::head`] and [`Arena::bytes`].
+    #[must_use]
+    #[inline]
+    pub fn head_and_bytes<'a>(&'a self, frame: &'a Frame) -> Option<(&'a [u8; HEAD], &'a [u8])> {
+        let chunk = self.chunk(frame);
+        if self.layout.capacity < HEAD {
+            return None;
+        }
+        // SAFETY: as for `head`.
+        let head = unsafe { chunk.cast::<[u8; HEAD]>().as_ref() };
+        // SAFETY: as for `bytes`.
+        Some((head, unsafe { std::slice::from_raw_parts(chunk.as_ptr(), frame.length as usize) }))
     }
 
     /// The same, to be changed.

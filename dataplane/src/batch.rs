@@ -13,6 +13,8 @@ use classifier::wire::Packet;
 use conntrack::{FlowHash, RuleKey};
 use std::net::{IpAddr, Ipv4Addr};
 
+/// The VID in the control information of a tag (IEEE 802.1Q §9.6).
+const VID: u16 = 0x0fff;
 /// Most frames of a batch.
 pub const LANES: usize = 64;
 
@@ -134,7 +136,9 @@ const NO_KEY: FlowKey = FlowKey::V4(Key {
 /// A batch of frames with what is known of them.
 #[derive(Debug)]
 pub struct Batch {
-    frames: Vec<Option<Frame>>,
+    frames: [Option<Frame>; LANES],
+    /// How many lanes frames were put into.
+    length: usize,
     /// Lanes that hold a frame, one bit each.
     held: u64,
     /// Lanes that are still to be judged, one bit each.
@@ -145,7 +149,10 @@ pub struct Batch {
     pub ports: [PortId; LANES],
     /// What the caller calls each frame; given back with outcomes that are told later.
     pub tags: [u64; LANES],
-    /// Each frame taken apart; of one that passed by the short way, the control information of its tag alone.
+    /// The lanes whose frames passed by the short way, one bit each, and the control information of their tags.
+    short: u64,
+    pub(crate) controls: [u16; LANES],
+    /// Each frame taken apart, unless it passed by the short way.
     pub packets: [Packet; LANES],
     /// Each frame's way.
     pub paths: [Path; LANES],
@@ -164,12 +171,15 @@ pub struct Batch {
 impl Default for Batch {
     fn default() -> Self {
         Batch {
-            frames: Vec::with_capacity(LANES),
+            frames: [const { None }; LANES],
+            length: 0,
             held: 0,
             live: 0,
             bypassed: 0,
             ports: [PortId(0); LANES],
             tags: [0; LANES],
+            short: 0,
+            controls: [0; LANES],
             packets: [Packet::default(); LANES],
             paths: [Path::NONE; LANES],
             hops: [None; LANES],
@@ -185,23 +195,24 @@ impl Batch {
     /// How many frames it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.frames.len()
+        self.length
     }
 
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.length == 0
     }
 
     /// Makes room for new frames. Every frame must have been taken out.
     pub fn clear(&mut self) {
         debug_assert!(self.held == 0, "a frame would leak");
-        self.frames.clear();
+        self.length = 0;
         self.flooded.clear();
         self.held = 0;
         self.live = 0;
         self.bypassed = 0;
+        self.short = 0;
     }
 
     /// Adds a frame.
@@ -209,9 +220,10 @@ impl Batch {
     /// # Panics
     /// Where the batch is full.
     pub fn push(&mut self, port: PortId, tag: u64, frame: Frame) {
-        let lane = self.frames.len();
+        let lane = self.length;
         assert!(lane < LANES, "the batch is full");
-        self.frames.push(Some(frame));
+        self.length += 1;
+        self.frames[lane] = Some(frame);
         self.ports[lane] = port;
         self.tags[lane] = tag;
         self.outcomes[lane] = Outcome::UNDECIDED;
@@ -219,10 +231,29 @@ impl Batch {
         self.live |= 1 << lane;
     }
 
+    /// Makes it a batch of these frames, which came in on one port, and whose tags follow upon each other.
+    ///
+    /// # Panics
+    /// Where they are more than a batch holds.
+    pub fn refill(&mut self, port: PortId, first_tag: u64, frames: &mut Vec<Frame>) {
+        self.clear();
+        self.length = frames.len();
+        assert!(self.length <= LANES, "the batch is full");
+        let lanes = self.frames.iter_mut().zip(&mut self.tags).zip(&mut self.outcomes);
+        for ((((place, tag), outcome), frame), number) in lanes.zip(frames.drain(..)).zip(first_tag..) {
+            *place = Some(frame);
+            *tag = number;
+            *outcome = Outcome::UNDECIDED;
+        }
+        self.ports[..self.length].fill(port);
+        self.held = self.all().0;
+        self.live = self.held;
+    }
+
     /// All lanes that frames were put into.
     #[inline]
     pub(crate) fn all(&self) -> Lanes {
-        Lanes(1_u64.checked_shl(self.frames.len() as u32).unwrap_or(0).wrapping_sub(1))
+        Lanes(1_u64.checked_shl(self.length as u32).unwrap_or(0).wrapping_sub(1))
     }
 
     /// The lanes that hold a frame.
@@ -276,6 +307,12 @@ impl Batch {
         self.frames[lane].as_ref().expect("a live lane has its frame")
     }
 
+    /// The frame of a lane, if there is such a lane and it has one.
+    #[inline]
+    pub(crate) fn frame_at(&self, lane: usize) -> Option<&Frame> {
+        self.frames.get(lane)?.as_ref()
+    }
+
     /// The frame of a live lane, to be changed.
     ///
     /// # Panics
@@ -298,6 +335,20 @@ impl Batch {
     #[inline]
     pub fn lend(&mut self, lane: usize) -> Option<Frame> {
         self.frames[lane].take()
+    }
+
+    /// The VID that a lane's frame bore when it came in; 0 without a tag.
+    #[must_use]
+    pub fn vid(&self, lane: usize) -> u16 {
+        if Lanes(self.short).has(lane) { self.controls[lane] & VID } else { self.packets[lane].link.vid() }
+    }
+
+    /// The frames of these lanes were lent for good, by the short way: the lanes are settled.
+    #[inline]
+    pub(crate) fn left(&mut self, lanes: Lanes) {
+        self.short |= lanes.0;
+        self.live &= !lanes.0;
+        self.held &= !lanes.0;
     }
 
     /// Puts a lent frame back.
@@ -356,12 +407,6 @@ impl Lanes {
     #[inline]
     pub(crate) fn count(self) -> usize {
         self.0.count_ones() as usize
-    }
-
-    /// Those from a lane on.
-    #[inline]
-    pub(crate) fn from(self, lane: usize) -> Lanes {
-        Lanes(self.0 & (u64::MAX << lane))
     }
 
     /// Those above a lane.

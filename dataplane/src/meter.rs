@@ -8,10 +8,8 @@ pub enum Part {
     Parse,
     /// Finding their flows.
     LookUp,
-    /// Holding them against their flows, and moving these; where they leave.
+    /// Holding them against their flows, and moving these; rewriting and queueing them.
     Track,
-    /// Rewriting and queueing them.
-    Emit,
     /// All of it for the frames that go the whole way.
     Slow,
     /// Counting, and giving back what did not leave.
@@ -20,7 +18,7 @@ pub enum Part {
 
 impl Part {
     /// All, in the order of their numbers.
-    pub const ALL: [Part; 6] = [Part::Parse, Part::LookUp, Part::Track, Part::Emit, Part::Slow, Part::Settle];
+    pub const ALL: [Part; 5] = [Part::Parse, Part::LookUp, Part::Track, Part::Slow, Part::Settle];
 
     /// The name that a report has for it.
     #[must_use]
@@ -29,7 +27,6 @@ impl Part {
             Part::Parse => "parse",
             Part::LookUp => "lookup",
             Part::Track => "track",
-            Part::Emit => "emit",
             Part::Slow => "slow",
             Part::Settle => "settle",
         }

@@ -267,11 +267,8 @@ impl Worker {
                     break;
                 }
                 work += count;
-                batch.clear();
-                for frame in received.drain(..) {
-                    batch.push(PortId(index as u8), self.next_tag, frame);
-                    self.next_tag += 1;
-                }
+                batch.refill(PortId(index as u8), self.next_tag, received);
+                self.next_tag += count as u64;
                 self.engine.process(now, batch);
                 if let Some(teller) = &mut self.teller {
                     teller.tell(now, self.engine.generation().epoch(), batch);

@@ -4,8 +4,12 @@
 //! timers. The flows are opened first, then one round of the steady frames warms the caches, then it is measured.
 //! The clock is read once a turn, which costs less than half a nanosecond a packet at batches of 64.
 //!
-//! In the measured part every frame belongs to an open flow and must go out again. A frame that does not is a
-//! fault of the engine or of the workload, and the run fails.
+//! While flows are opened, and as they are first answered, the engine's clock stands: however many they are, and however
+//! long that takes, none ends before it is measured. With `--new-flow-share` it goes on by packets
+//! ([`crate::workload::MixArguments`]).
+//!
+//! In the measured part every frame belongs to an open flow or opens one, and must go out again. A frame that does not
+//! is a fault of the engine or of the workload, and the run fails. Junk (`--junk-share`) is dropped instead.
 
 use crate::report::{Fate, Machine, Percentiles, Report};
 use crate::stages::Stages;
@@ -69,7 +73,35 @@ struct Harness {
     batch: Batch,
     stages: Stages,
     lanes: usize,
-    origin: Instant,
+    clock: Clock,
+}
+
+/// What the engine takes a moment for.
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    /// It stands.
+    Standing(Tick),
+    /// It goes on from a moment as time does since another.
+    Running(Tick, Instant),
+    /// It goes on by so many nanoseconds a packet.
+    Paced(Tick, f64),
+}
+
+impl Clock {
+    /// The moment, where it is `now`.
+    fn at(self, now: Instant) -> Tick {
+        match self {
+            Clock::Standing(tick) | Clock::Paced(tick, _) => tick,
+            Clock::Running(start, origin) => start + (now - origin),
+        }
+    }
+
+    /// So many packets have been had.
+    fn had(&mut self, packets: usize) {
+        if let Clock::Paced(tick, pace) = self {
+            *tick = *tick + Duration::from_nanos((packets as f64 * *pace) as u64);
+        }
+    }
 }
 
 impl Harness {
@@ -99,13 +131,8 @@ impl Harness {
             batch: Batch::default(),
             stages: Stages::default(),
             lanes,
-            origin: Instant::now(),
+            clock: Clock::Standing(START),
         })
-    }
-
-    /// What the engine takes a moment for.
-    fn tick(&self, now: Instant) -> Tick {
-        START + (now - self.origin)
     }
 
     /// Receives, judges and sends up to `room` frames; how many there were.
@@ -118,7 +145,7 @@ impl Harness {
             Subject::Ports => port.transmit(arena, engine.pool(), frames),
             Subject::Engine if stages.is_due() => {
                 stages.start();
-                fill(batch, frames);
+                batch.refill(TRUNK, 0, frames);
                 stages.handed();
                 engine.process_metered(now, batch, stages);
                 engine.flush(TRUNK, |arena, pool, frames| {
@@ -131,7 +158,7 @@ impl Harness {
                 stages.end(received);
             }
             Subject::Engine => {
-                fill(batch, frames);
+                batch.refill(TRUNK, 0, frames);
                 engine.process(now, batch);
                 engine.flush(TRUNK, |arena, pool, frames| port.transmit(arena, pool, frames));
                 engine.tick(now, dataplane::engine::Sweep::AtMost(1024));
@@ -143,18 +170,22 @@ impl Harness {
     /// Hands out all frames of the port's trace once.
     fn round(&mut self, mut left: usize) {
         while left > 0 {
-            let now = self.tick(Instant::now());
-            left -= self.turn(now, left.min(self.lanes));
+            let now = self.clock.at(Instant::now());
+            let received = self.turn(now, left.min(self.lanes));
+            self.clock.had(received);
+            left -= received;
         }
     }
 
-    /// So many frames, at a clock that stands: one function, for whoever counts its instructions.
+    /// So many frames, at a clock that stands unless it is paced: one function, for whoever counts its instructions.
     #[inline(never)]
     fn counted(&mut self, packets: u64) {
-        let now = self.tick(Instant::now());
+        let now = Instant::now();
         let mut left = packets as usize;
         while left > 0 {
-            left -= self.turn(now, left.min(self.lanes));
+            let received = self.turn(self.clock.at(now), left.min(self.lanes));
+            self.clock.had(received);
+            left -= received;
         }
     }
 
@@ -162,15 +193,6 @@ impl Harness {
     fn books(&self) -> Books {
         let tally = self.port.tally();
         Books { received: tally.received(), sent: tally.sent(), counters: self.engine.counters().clone() }
-    }
-}
-
-/// Puts frames into a batch.
-#[inline]
-fn fill(batch: &mut Batch, frames: &mut Vec<Frame>) {
-    batch.clear();
-    for frame in frames.drain(..) {
-        batch.push(TRUNK, 0, frame);
     }
 }
 
@@ -209,15 +231,24 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
     let mut harness = Harness::new(workload, arguments).map_err(Failure::Generation)?;
     let fresh = harness.books();
     harness.round(workload.opening.len());
-    harness.books().since(&fresh, arguments.subject).check()?;
+    let junk = arguments.mix.junk_share.is_some();
+    harness.books().since(&fresh, arguments.subject).check(junk)?;
     harness.port = TracePort::new(Arc::clone(&workload.steady));
-    harness.round(workload.steady.len());
+    let round = workload.steady.len();
+    let pace = arguments.mix.round(arguments.proto).map(|time| time.as_nanos() as f64 / round as f64);
+    if let Some(pace) = pace {
+        harness.clock = Clock::Paced(START, pace);
+    }
+    harness.round(round);
 
     harness.stages = Stages::default();
     let before = harness.books();
     let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are in order");
     let (cycles, ran) = (cycles::now(), share::now());
     let start = Instant::now();
+    if pace.is_none() {
+        harness.clock = Clock::Running(START, start);
+    }
     let end = start + Duration::from_secs(arguments.seconds);
     let mut now = start;
     if let Some(packets) = arguments.packets {
@@ -225,8 +256,8 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
         now = Instant::now();
     }
     while arguments.packets.is_none() && now < end {
-        let tick = harness.tick(now);
-        harness.turn(tick, harness.lanes);
+        let received = harness.turn(harness.clock.at(now), harness.lanes);
+        harness.clock.had(received);
         let after = Instant::now();
         histogram.saturating_record((after - now).as_nanos() as u64);
         now = after;
@@ -236,7 +267,7 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
     let cycles = cycles::now().zip(cycles).map(|(after, before)| after - before);
     let after = harness.books();
     let fate = after.since(&before, arguments.subject);
-    fate.check()?;
+    fate.check(junk)?;
     assert_eq!(harness.engine.pool().len(), FRAMES as usize, "every frame is back in the pool");
 
     let packets = fate.received;
@@ -263,6 +294,7 @@ pub(crate) fn engine(workload: &Workload, arguments: &EngineArguments) -> Result
         seed: arguments.seed,
         core: arguments.core,
         new_flow_share: opened as f64 / packets as f64,
+        new_flows_per_s: opened as f64 / elapsed,
         packets,
         seconds: elapsed,
         fate,

@@ -114,6 +114,8 @@ pub(crate) struct EngineArguments {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
+    pub(crate) mix: workload::MixArguments,
+    #[command(flatten)]
     pub(crate) attack: attack::AttackArguments,
     #[command(flatten)]
     pub(crate) export: workload::export::ExportArguments,

@@ -49,6 +49,8 @@ pub(crate) struct Report {
     pub(crate) core: Option<usize>,
     /// The part of the packets that opened a flow while it was measured.
     pub(crate) new_flow_share: f64,
+    /// Flows that were opened a second.
+    pub(crate) new_flows_per_s: f64,
     /// Packets that came in while it was measured.
     pub(crate) packets: u64,
     /// How long it was measured.
@@ -97,11 +99,17 @@ impl Fate {
         reasons.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Whether every frame that came in went out again, and nothing else did.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    /// Whether every frame that came in went out again, and nothing else did. Where there is `junk` among them, that is
+    /// dropped.
+    pub(crate) fn check(&self, junk: bool) -> Result<(), Failure> {
+        let of_junk = match self.reasons.get(DropReason::UnsupportedEthertype.name()) {
+            Some(count) if junk => *count,
+            Some(_) | None => 0,
+        };
         let is_whole = self.judged == self.received
-            && self.sent == self.received
-            && self.dropped + self.local + self.answers + self.waiting == 0
+            && self.sent + of_junk == self.received
+            && self.dropped == of_junk
+            && self.local + self.answers + self.waiting == 0
             && self.balanced;
         if is_whole { Ok(()) } else { Err(Failure::Lost(Box::new(self.clone()))) }
     }
@@ -198,6 +206,10 @@ impl fmt::Display for Report {
             "  {} {} flows, {} rules over {} segments, {} bytes on the wire, seed {}",
             self.flows, self.protocol, self.rules, self.segments, self.size, self.seed
         )?;
+        if self.new_flow_share > 0.0 {
+            let (share, rate) = (self.new_flow_share * 100.0, self.new_flows_per_s / 1e6);
+            writeln!(f, "  {share:.1} % open a flow: {rate:.3} million a second")?;
+        }
         writeln!(f, "  {}; {:.2} s", self.fate, self.seconds)?;
         writeln!(
             f,

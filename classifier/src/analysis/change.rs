@@ -3,8 +3,7 @@
 use crate::addr::IpRange;
 use crate::endpoint::{Endpoint, ServicePacket};
 use crate::policy::{
-    Action, EndpointSet, Established, Member, Mode, Policy, PortRange, Rule, RuleId, SegmentId, Selector,
-    Service, TierId,
+    Action, EndpointSet, Member, Mode, Policy, PortRange, Rule, RuleId, SegmentId, Selector, Service, TierId,
 };
 
 /// One end of a flow.
@@ -66,23 +65,14 @@ impl Flow<'_> {
     }
 
     fn rule(&self, tier: TierId) -> Rule {
-        Rule {
-            id: String::new(),
+        Rule::new(
+            String::new(),
             tier,
-            from: EndpointSet::OneOf(vec![self.address(Side::Source)]),
-            to: EndpointSet::OneOf(vec![self.address(Side::Destination)]),
-            services: vec![self.service()],
-            action: Action::Allow,
-            mode: Mode::Enforce,
-            log: false,
-            established: Established::Recheck,
-            expires: None,
-            idle_timeout: None,
-            max_flows: None,
-            owner: None,
-            ticket: None,
-            description: None,
-        }
+            EndpointSet::OneOf(vec![self.address(Side::Source)]),
+            EndpointSet::OneOf(vec![self.address(Side::Destination)]),
+            vec![self.service()],
+            Action::Allow,
+        )
     }
 }
 

@@ -10,11 +10,12 @@ use super::word_map::word_map;
 use super::{CompileError, Limits};
 use crate::decision::{Judgement, Verdict};
 use crate::policy::{Mode, Policy, RuleId};
+use crate::tables::Grouping;
 use crate::tables::cells::{Bucket, Cells, Hash};
 use crate::tables::fast::{Answer, Fast, Layers, Meanings, code_of};
 use crate::tables::group::{Group, Level};
+use crate::tables::journal::Journaled;
 use crate::tables::ports::Ports;
-use crate::tables::shards::Shards;
 use std::sync::Arc;
 
 /// Pairs in a bucket on average: at 8.5 of 15, one bucket in eighty spills.
@@ -26,19 +27,19 @@ const LAYER: usize = 1 << 23;
 /// Ranks in the lists of all cells.
 const RANKS: usize = 1 << 25;
 
-/// Makes the tables of a policy, `None` where they would be too large.
+/// Makes the tables of a policy, or tells what of them would be too large.
 pub(super) fn fast(
     policy: &Policy,
     raw: &RawCells<'_>,
     classes: usize,
     builder: &mut LineBuilder<'_>,
     limits: &Limits,
-) -> Result<Option<Fast>, CompileError> {
+) -> Result<Result<Fast, Grouping>, CompileError> {
     let (from, to) = (raw.from, raw.to);
     let (sources, destinations) = (from.rows(), to.rows());
     let (low, high) = (bits(destinations), bits(sources));
     if low + high > 32 || sources > 1 << 16 || destinations > 1 << 16 || limits.folded == 0 {
-        return Ok(None);
+        return Ok(Err(Grouping::Kinds { sources, destinations }));
     }
     let mut combined = Combined::new(raw);
     let pairs = sources * destinations;
@@ -63,8 +64,8 @@ pub(super) fn fast(
     let matrix = match raw.matrix(&rows, &columns, in_matrix, &mut combined, most) {
         Some(matrix) => matrix,
         None => {
-            if let Some(fast) = layered(policy, raw, classes, builder, limits)? {
-                return Ok(Some(fast));
+            if let Ok(fast) = layered(policy, raw, classes, builder, limits)? {
+                return Ok(Ok(fast));
             }
             let all = raw.matrix(&rows, &columns, in_matrix, &mut combined, usize::MAX);
             all.expect("there is no bound")
@@ -86,8 +87,8 @@ pub(super) fn fast(
         Some(rows) => rows.contents,
         None => {
             // Without wide rules layers have nothing to keep apart, and lines are faster and can be changed in place.
-            if !narrow_only && let Some(fast) = layered(policy, raw, classes, builder, limits)? {
-                return Ok(Some(fast));
+            if !narrow_only && let Ok(fast) = layered(policy, raw, classes, builder, limits)? {
+                return Ok(Ok(fast));
             }
             LinePlan::new(policy, builder).build(&lists, builder)?
         }
@@ -110,12 +111,12 @@ pub(super) fn fast(
         hashed_pairs: narrow.len(),
     };
     if fast.cells.places() > Answer::PLACES {
-        return Ok(None);
+        return Ok(Err(Grouping::Pairs { pairs: fast.hashed_pairs }));
     }
     if let Ports::Lines(lines) = &mut fast.ports {
-        lines.bases = Shards::of(&bases, 0);
+        lines.bases = Journaled::of(bases);
     }
-    Ok(Some(fast))
+    Ok(Ok(fast))
 }
 
 fn halves(numbers: &[u32]) -> Vec<u16> {
@@ -141,29 +142,31 @@ fn layered(
     classes: usize,
     builder: &mut LineBuilder<'_>,
     limits: &Limits,
-) -> Result<Option<Fast>, CompileError> {
-    if builder.ranked().is_empty() {
-        return Ok(None);
-    }
-    let Some(plan) = RowPlan::new(policy, builder, false, limits.rows) else { return Ok(None) };
+) -> Result<Result<Fast, Grouping>, CompileError> {
+    let Some(plan) = RowPlan::new(policy, builder, false, limits.rows) else {
+        return Ok(Err(Grouping::Services));
+    };
     let (from, to) = (raw.from, raw.to);
     let mut combined = Combined::new(raw);
     let (x, y) = (raw.coarse_sources(), raw.coarse_destinations());
     let (wide_from, wide_to) = (RawCells::widest(from), RawCells::widest(to));
     let (xs, ys) = (representatives(&x), representatives(&y));
     let (wide_froms, wide_tos) = (representatives(&wide_from), representatives(&wide_to));
-    if xs.len() * wide_tos.len() > LAYER || ys.len() * wide_froms.len() > LAYER {
-        return Ok(None);
+    let cells = (xs.len() * wide_tos.len()).max(ys.len() * wide_froms.len());
+    if cells > LAYER {
+        return Ok(Err(Grouping::Wide { cells }));
     }
     let by_source = raw.matrix(&xs, &wide_tos, |g| g.to != Level::Narrow, &mut combined, usize::MAX);
     let half = |g: &Group| g.from != Level::Narrow && g.to == Level::Narrow;
     let by_destination = raw.matrix(&wide_froms, &ys, half, &mut combined, usize::MAX);
-    let (Some(by_source), Some(by_destination)) = (by_source, by_destination) else { return Ok(None) };
+    let (Some(by_source), Some(by_destination)) = (by_source, by_destination) else {
+        return Ok(Err(Grouping::Wide { cells }));
+    };
     let narrow = raw.narrow(false, &mut combined);
     let lists = combined.finish(builder, false);
     let Some(RowContents { contents: (ports, cells, meanings), outcomes }) = plan.build(&lists, builder)
     else {
-        return Ok(None);
+        return Ok(Err(Grouping::Services));
     };
     let (low, high) = (bits(to.rows()), bits(from.rows()));
     let hash = hash(narrow.len(), low, low + high, 0);
@@ -187,7 +190,7 @@ fn layered(
         outcomes,
         codes: (0..policy.rules().len() as u32).map(code).collect(),
     };
-    Ok(Some(Fast {
+    Ok(Ok(Fast {
         from: Arc::new((0..classes).map(|class| from.row_of_class(class) as u16).collect()),
         to: Arc::new((0..classes).map(|class| to.row_of_class(class) as u16).collect()),
         cells,
@@ -268,7 +271,7 @@ fn table(
     bases.extend(matrix.iter().map(|(_, base)| *base));
     let cells = Cells {
         hash,
-        buckets: Shards::of(&buckets, Bucket { rests: [0; 16], cells: [0; 16] }),
+        buckets: Journaled::of(buckets),
         spilled: word_map(&spilled),
         spilled_cells,
         is_hashed: !narrow.is_empty(),

@@ -112,9 +112,11 @@ fn compile_parts<'p>(
     let raw = cell::RawCells::new(&rules, &from, &to);
     let groups = raw.groups.len();
     let pair_count = raw.cells.iter().map(Vec::len).sum();
-    let cells = match fast::fast(policy, &raw, members.len(), &mut builder, limits)? {
-        Some(fast) => CellTables::Closed(fast),
-        None => {
+    let closed = fast::fast(policy, &raw, members.len(), &mut builder, limits)?;
+    let grouping = closed.as_ref().err().copied();
+    let cells = match closed {
+        Ok(fast) => CellTables::Closed(fast),
+        Err(_) => {
             let pairs = cell::pairs(&raw, &mut builder, limits)?;
             let built = builder.built();
             let class = |at: usize| Class { from: from.numbers_of_class(at), to: to.numbers_of_class(at) };
@@ -133,8 +135,7 @@ fn compile_parts<'p>(
         segments.extend_from_slice(&member.segments);
         segment_ends.push(u32::try_from(segments.len()).map_err(|_| CompileError::overlap(limits))?);
     }
-    let space = SpaceBuilder::new(&v4_runs, members.len() > 1 << 16);
-    let v4 = space.space.clone();
+    let (space, v4) = SpaceBuilder::new(&v4_runs, members.len() > 1 << 16);
     let v6 = space_v6::space_v6(&v6_runs);
     let statistics = Statistics {
         rules: order.len(),
@@ -142,6 +143,7 @@ fn compile_parts<'p>(
         classes: members.len(),
         pairs: pair_count,
         groups,
+        grouping,
         v4_bytes: v4.bytes(),
         v6_bytes: v6.bytes(),
         place_bytes: placed.table.bytes(),

@@ -1,17 +1,16 @@
 //! Builds and changes a [`Space`], one /16 at a time.
 
 use super::intern::WordHashMap;
+use crate::tables::journal::Journaled;
 use crate::tables::lanes::Sixteen;
-use crate::tables::shards::Shards;
 use crate::tables::space::{Line, Space};
 
 /// Runs within a /16: first address and state. The first starts at 0.
 pub(super) type Runs = Vec<(u16, u32)>;
 
-/// A space, and what it takes to change it.
-#[derive(Clone, Debug)]
+/// What it takes to change a space: of one, and of the copies that follow it.
+#[derive(Debug)]
 pub(crate) struct SpaceBuilder {
-    pub(super) space: Space,
     /// Free blocks of 2^n entries, by n.
     free_blocks: Vec<Vec<u32>>,
     free_lines: Vec<u32>,
@@ -26,14 +25,14 @@ const SHIFTS: [u32; 8] = [16, 12, 10, 8, 7, 6, 5, FINEST];
 
 impl SpaceBuilder {
     /// The table of these runs: first address and state, sorted, the first at 0.
-    pub(super) fn new(runs: &[(u32, u32)], wide: bool) -> Self {
+    pub(super) fn new(runs: &[(u32, u32)], wide: bool) -> (Self, Space) {
+        let mut space = Space {
+            root: Journaled::filled(0, 1 << 16),
+            entries: Journaled::new(),
+            lines: Journaled::new(),
+            upper: wide.then(Journaled::new),
+        };
         let mut builder = SpaceBuilder {
-            space: Space {
-                root: Shards::filled(0, 1 << 16),
-                entries: Shards::new(),
-                lines: Shards::new(),
-                upper: wide.then(Shards::new),
-            },
             free_blocks: vec![Vec::new(); 17],
             free_lines: Vec::new(),
             uniform: WordHashMap::default(),
@@ -51,30 +50,31 @@ impl SpaceBuilder {
                 here.push((*start as u16, *state));
                 at += 1;
             }
-            let root = builder.block(&here);
-            *builder.space.root.get_mut(upper) = root;
+            let root = builder.block(&mut space, &here);
+            *space.root.get_mut(upper) = root;
         }
-        builder
+        (builder, space)
     }
 
     /// The runs of a /16.
-    pub(super) fn runs(&self, upper: u16) -> Runs {
-        let root = *self.space.root.get(u32::from(upper));
+    pub(super) fn runs(space: &Space, upper: u16) -> Runs {
+        let root = *space.root.get(u32::from(upper));
         let (first, shift) = (root >> Space::SHIFT_BITS, root & 31);
         let mut runs: Runs = Vec::new();
         let mut before = None;
         for slot in 0..1u32 << (16 - shift) {
-            let entry = *self.space.entries.get(first + slot);
+            let entry = *space.entries.get(first + slot);
             // Entries side by side share lines.
             if before.replace(entry) == Some(entry) {
                 continue;
             }
             let base = slot << shift;
-            let line = self.space.lines.get(entry);
-            let upper = self.space.upper.as_ref().map(|upper| upper.get(entry));
+            let line = space.lines.get(entry);
+            let upper = space.upper.as_ref().map(|upper| upper.get(entry));
             for run in 0..16 {
-                let high = upper.map_or(0, |upper| u32::from(upper[run]) << 16);
-                let state = u32::from(line.states[run]) | high;
+                let slot = Line::slot(run);
+                let high = upper.map_or(0, |upper| u32::from(upper[slot]) << 16);
+                let state = u32::from(line.states[slot]) | high;
                 // Unused places repeat the last state.
                 if runs.last().is_none_or(|(_, last)| *last != state) {
                     runs.push((u32::from(line.starts[run]).max(base) as u16, state));
@@ -85,21 +85,21 @@ impl SpaceBuilder {
     }
 
     /// Replaces the runs of a /16.
-    pub(super) fn set(&mut self, upper: u16, runs: &[(u16, u32)]) {
-        let old = *self.space.root.get(u32::from(upper));
-        let new = self.block(runs);
-        *self.space.root.get_mut(u32::from(upper)) = new;
-        self.release(old);
+    pub(super) fn set(&mut self, space: &mut Space, upper: u16, runs: &[(u16, u32)]) {
+        let old = *space.root.get(u32::from(upper));
+        let new = self.block(space, runs);
+        *space.root.get_mut(u32::from(upper)) = new;
+        self.release(space, old);
     }
 
     /// Makes a block of these runs: its root.
-    fn block(&mut self, runs: &[(u16, u32)]) -> u32 {
+    fn block(&mut self, space: &mut Space, runs: &[(u16, u32)]) -> u32 {
         if let [(_, state)] = runs {
             let first = match self.uniform.get(state) {
                 Some(first) => *first,
                 None => {
-                    let (first, line) = (self.allocate(0), self.new_line(runs));
-                    *self.space.entries.get_mut(first) = line;
+                    let (first, line) = (self.allocate(space, 0), self.new_line(space, runs));
+                    *space.entries.get_mut(first) = line;
                     self.uniform.insert(*state, first);
                     first
                 }
@@ -108,7 +108,7 @@ impl SpaceBuilder {
         }
         let shift = SHIFTS.into_iter().find(|shift| fits(runs, *shift));
         let shift = shift.expect("sixteen addresses have at most sixteen runs");
-        let first = self.allocate(16 - shift);
+        let first = self.allocate(space, 16 - shift);
         let slots = 1u32 << (16 - shift);
         let (mut slot, mut at) = (0, 0);
         while slot < slots {
@@ -125,23 +125,23 @@ impl SpaceBuilder {
                 }
                 (behind, end) = (behind + 1, more);
             }
-            let line = self.new_line(&runs[at..end]);
+            let line = self.new_line(space, &runs[at..end]);
             for slot in slot..behind {
-                *self.space.entries.get_mut(first + slot) = line;
+                *space.entries.get_mut(first + slot) = line;
             }
             (slot, at) = (behind, end - 1);
         }
         first << Space::SHIFT_BITS | shift
     }
 
-    fn release(&mut self, root: u32) {
+    fn release(&mut self, space: &Space, root: u32) {
         let (first, shift) = (root >> Space::SHIFT_BITS, root & 31);
-        if shift == 16 && self.is_uniform(*self.space.entries.get(first)) {
+        if shift == 16 && is_uniform(space, *space.entries.get(first)) {
             return;
         }
         let mut before = None;
         for slot in 0..1u32 << (16 - shift) {
-            let line = *self.space.entries.get(first + slot);
+            let line = *space.entries.get(first + slot);
             if before.replace(line) != Some(line) {
                 self.free_lines.push(line);
             }
@@ -149,20 +149,13 @@ impl SpaceBuilder {
         self.free_blocks[(16 - shift) as usize].push(first);
     }
 
-    /// Whether a line has one run alone.
-    fn is_uniform(&self, line: u32) -> bool {
-        let states = &self.space.lines.get(line).states;
-        let upper = self.space.upper.as_ref().map(|upper| upper.get(line));
-        states[0] == states[1] && upper.is_none_or(|upper| upper[0] == upper[1])
-    }
-
     /// A block of 2^`bits` entries, aligned to its size.
-    fn allocate(&mut self, bits: u32) -> u32 {
+    fn allocate(&mut self, space: &mut Space, bits: u32) -> u32 {
         if let Some(first) = self.free_blocks[bits as usize].pop() {
             return first;
         }
         let size = 1usize << bits;
-        let end = self.space.entries.len();
+        let end = space.entries.len();
         let first = end.next_multiple_of(size);
         // What alignment skips is used for smaller blocks.
         let mut skipped = end;
@@ -171,33 +164,41 @@ impl SpaceBuilder {
             self.free_blocks[bits as usize].push(skipped as u32);
             skipped += 1 << bits;
         }
-        self.space.entries.extend_to(first + size, 0);
+        space.entries.extend_to(first + size, 0);
         first as u32
     }
 
     /// A line of at most 16 runs; the first counts from the beginning, wherever it started.
-    fn new_line(&mut self, runs: &[(u16, u32)]) -> u32 {
+    fn new_line(&mut self, space: &mut Space, runs: &[(u16, u32)]) -> u32 {
         let last = runs[runs.len() - 1].1;
         let mut line = Line { starts: [u16::MAX; 16], states: [last as u16; 16] };
         let mut upper: Sixteen = [(last >> 16) as u16; 16];
         for (at, (start, state)) in runs.iter().enumerate() {
             line.starts[at] = if at == 0 { 0 } else { *start };
-            line.states[at] = *state as u16;
-            upper[at] = (state >> 16) as u16;
+            line.states[Line::slot(at)] = *state as u16;
+            upper[Line::slot(at)] = (state >> 16) as u16;
         }
         let at = match self.free_lines.pop() {
             Some(at) => {
-                *self.space.lines.get_mut(at) = line;
+                *space.lines.get_mut(at) = line;
                 at
             }
-            None => self.space.lines.push(line),
+            None => space.lines.push(line),
         };
-        if let Some(table) = &mut self.space.upper {
+        if let Some(table) = &mut space.upper {
             table.extend_to(at as usize + 1, [0; 16]);
             *table.get_mut(at) = upper;
         }
         at
     }
+}
+
+/// Whether a line has one run alone.
+fn is_uniform(space: &Space, line: u32) -> bool {
+    let states = &space.lines.get(line).states;
+    let upper = space.upper.as_ref().map(|upper| upper.get(line));
+    let [first, second] = [Line::slot(0), Line::slot(1)];
+    states[first] == states[second] && upper.is_none_or(|upper| upper[first] == upper[second])
 }
 
 /// The run behind the last that begins no later than `last`; `at` is one that does.

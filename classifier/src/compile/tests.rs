@@ -1,8 +1,8 @@
 use super::*;
 use crate::addr::{Mac, PortId, Prefix, VlanKey};
 use crate::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, PolicyBuilder, PortRange, Rule, Segment,
-    Selector, Service, TierId,
+    Action, DefaultAction, EndpointSet, Member, Mode, PolicyBuilder, PortRange, Rule, Segment, Selector,
+    Service, TierId,
 };
 use crate::tables::PrefixMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,23 +16,7 @@ fn builder() -> PolicyBuilder {
 fn allow(id: usize, from: EndpointSet, to: EndpointSet) -> Rule {
     let service =
         Service { protocol: Some(6), source: PortRange::ALL, destination: PortRange::single(id as u16) };
-    Rule {
-        id: format!("r{id}"),
-        tier: TierId(0),
-        from,
-        to,
-        services: vec![service],
-        action: Action::Allow,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    Rule::new(format!("r{id}"), TierId(0), from, to, vec![service], Action::Allow)
 }
 
 fn segment(name: String, selectors: Vec<Selector>) -> Segment {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::{EndpointSet, Established, PolicyBuilder, Rule, Service, TierId};
+use crate::policy::{EndpointSet, PolicyBuilder, Rule, Service, TierId};
 
 const DENY: RuleId = RuleId(0);
 const REJECT: RuleId = RuleId(1);
@@ -18,21 +18,15 @@ fn policy(default: DefaultAction, mode: Mode) -> Policy {
     ];
     for (at, (action, mode)) in rules.into_iter().enumerate() {
         builder.rule(Rule {
-            id: format!("r{at}"),
-            tier: TierId(0),
-            from: EndpointSet::Any,
-            to: EndpointSet::Any,
-            services: vec![Service::ANY],
-            action,
             mode,
-            log: false,
-            established: Established::Recheck,
-            expires: None,
-            idle_timeout: None,
-            max_flows: None,
-            owner: None,
-            ticket: None,
-            description: None,
+            ..Rule::new(
+                format!("r{at}"),
+                TierId(0),
+                EndpointSet::Any,
+                EndpointSet::Any,
+                vec![Service::ANY],
+                action,
+            )
         });
     }
     builder.build().expect("the policy is valid")

@@ -204,6 +204,38 @@ pub struct Rule {
     pub description: Option<String>,
 }
 
+impl Rule {
+    /// An enforced rule of these, which is not logged, never expires, has no limits, and rechecks its flows when the
+    /// policy changes: what a rule is where the file says no more.
+    #[must_use]
+    pub fn new(
+        id: impl Into<String>,
+        tier: TierId,
+        from: EndpointSet,
+        to: EndpointSet,
+        services: Vec<Service>,
+        action: Action,
+    ) -> Rule {
+        Rule {
+            id: id.into(),
+            tier,
+            from,
+            to,
+            services,
+            action,
+            mode: Mode::Enforce,
+            log: false,
+            established: Established::Recheck,
+            expires: None,
+            idle_timeout: None,
+            max_flows: None,
+            owner: None,
+            ticket: None,
+            description: None,
+        }
+    }
+}
+
 /// A valid policy. Only [`super::PolicyBuilder`] makes one, and [`crate::compile::Editor`] changes one.
 ///
 /// A copy shares all that it has in common with the first.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::addr::{IpRange, Mac, PortId, VlanKey};
 use crate::decision::Verdict;
-use crate::policy::{DefaultAction, Established, PolicyBuilder, PortRange, Segment, Service, TierId};
+use crate::policy::{DefaultAction, PolicyBuilder, PortRange, Segment, Service, TierId};
 
 const NOW: Timestamp = Timestamp(1_000);
 const TCP: u8 = 6;
@@ -48,23 +48,7 @@ fn selects_with(selector: Selector, endpoint: &Endpoint) -> bool {
 }
 
 fn rule(id: &str, tier: u16, action: Action) -> Rule {
-    Rule {
-        id: id.into(),
-        tier: TierId(tier),
-        from: EndpointSet::Any,
-        to: EndpointSet::Any,
-        services: vec![Service::ANY],
-        action,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    Rule::new(id, TierId(tier), EndpointSet::Any, EndpointSet::Any, vec![Service::ANY], action)
 }
 
 fn monitor(id: &str, tier: u16, action: Action) -> Rule {

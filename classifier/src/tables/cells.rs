@@ -12,8 +12,8 @@
 //! The *place* of a cell is the slot of its pair, or its position in the matrix: what belongs to a pair and
 //! not to the cell that many pairs share (the rules' identity) is found by it.
 
+use super::journal::Journaled;
 use super::lanes::{Lanes, Sixteen};
-use super::shards::Shards;
 use super::word_map::WordMap;
 
 /// Pairs whose hashes are neighbours.
@@ -123,7 +123,7 @@ pub(crate) struct Cell {
 #[derive(Clone, Debug)]
 pub(crate) struct Cells {
     pub(crate) hash: Hash,
-    pub(crate) buckets: Shards<Bucket, 1024>,
+    pub(crate) buckets: Journaled<Bucket>,
     /// Pairs that found their bucket full: cells by word. The place follows from the index.
     pub(crate) spilled: WordMap,
     /// The cell of each spilled pair.
@@ -191,9 +191,8 @@ impl Cells {
 
     /// The cell of a pair by its bucket, and whether the pair is absent there and may be elsewhere.
     #[inline(always)]
-    pub(crate) fn in_bucket<L: Lanes>(&self, bucket: &Bucket, index: u32, hash: u32) -> (Cell, u32) {
-        let mask = self.hash.rest_mask();
-        let slot = L::equal_under(&bucket.rests, mask, hash as u16 & mask);
+    pub(crate) fn in_bucket<L: Lanes>(&self, bucket: &Bucket, index: u32, rest: u16) -> (Cell, u32) {
+        let slot = L::equal_under(&bucket.rests, self.hash.rest_mask(), rest);
         let rest = u32::from(bucket.rests[slot as usize & 15]);
         let cell = u32::from(bucket.cells[slot as usize & 15]) | rest >> self.hash.rest_bits << 16;
         // 1 where the pair is absent, by arithmetic: every second packet may be, in no order.
@@ -216,7 +215,7 @@ impl Cells {
         if self.is_hashed {
             let hash = self.hash.mix(self.hash.word(source, destination));
             let index = self.hash.bucket(hash);
-            let (cell, is_unsure) = self.in_bucket::<L>(self.buckets.get(index), index, hash);
+            let (cell, is_unsure) = self.in_bucket::<L>(self.buckets.get(index), index, self.hash.rest(hash));
             if is_unsure != 0 { self.elsewhere(source, destination) } else { cell }
         } else {
             self.in_matrix(source, destination)
@@ -234,6 +233,30 @@ impl Cells {
             return self.spilled_cells[(place - self.first_spilled()) as usize];
         }
         self.buckets.get(place / 16).cell(self.hash, place as usize % 16)
+    }
+
+    /// Makes the contents those of `source`.
+    pub(crate) fn renew(&mut self, source: &Cells) {
+        let Cells {
+            hash,
+            buckets,
+            spilled,
+            spilled_cells,
+            is_hashed,
+            coarse_from,
+            coarse_to,
+            width,
+            matrix,
+            matrix_upper,
+        } = source;
+        (self.hash, self.is_hashed, self.width) = (*hash, *is_hashed, *width);
+        self.buckets.renew(buckets);
+        self.spilled.clone_from(spilled);
+        self.spilled_cells.clone_from(spilled_cells);
+        self.coarse_from.clone_from(coarse_from);
+        self.coarse_to.clone_from(coarse_to);
+        self.matrix.clone_from(matrix);
+        self.matrix_upper.clone_from(matrix_upper);
     }
 
     /// Bytes of memory.

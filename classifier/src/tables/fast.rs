@@ -186,6 +186,21 @@ pub(crate) struct Fast {
 }
 
 impl Fast {
+    /// Makes the contents those of `source`.
+    pub(crate) fn renew(&mut self, source: &Fast) {
+        let Fast { from, to, cells, layers, ports, meanings, hashed_pairs } = source;
+        self.from.clone_from(from);
+        self.to.clone_from(to);
+        self.cells.renew(cells);
+        self.layers.clone_from(layers);
+        match (&mut self.ports, ports) {
+            (Ports::Lines(own), Ports::Lines(lines)) => own.renew(lines),
+            (own, ports) => own.clone_from(ports),
+        }
+        self.meanings.clone_from(meanings);
+        self.hashed_pairs = *hashed_pairs;
+    }
+
     /// The answer for a packet between two classes.
     #[inline(always)]
     pub(crate) fn answer<L: Lanes>(&self, source: u32, destination: u32, packet: ServicePacket) -> Answer {

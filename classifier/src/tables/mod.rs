@@ -12,13 +12,14 @@ mod batch;
 pub(crate) mod cells;
 pub(crate) mod fast;
 pub(crate) mod group;
+pub(crate) mod journal;
 pub(crate) mod lanes;
 pub(crate) mod line;
 pub(crate) mod outcome;
 pub(crate) mod place;
 pub(crate) mod ports;
 mod prefix_map;
-pub(crate) mod shards;
+
 pub(crate) mod space;
 pub(crate) mod space_v6;
 mod statistics;
@@ -30,7 +31,7 @@ pub use batch::{Places, Query};
 pub use fast::Answer;
 pub use lanes::Instructions;
 pub use prefix_map::PrefixMap;
-pub use statistics::{Form, Statistics};
+pub use statistics::{Form, Grouping, Statistics};
 pub(crate) use word_map::WordMap;
 
 use crate::addr::{Mac, VlanKey};
@@ -241,6 +242,41 @@ impl Tables {
     #[must_use]
     pub fn is_softened(&self, class: ClassId) -> bool {
         self.softened[class.0 as usize]
+    }
+
+    /// Makes the contents those of `source`, and copies little where one is a change of the other.
+    pub(crate) fn renew(&mut self, source: &Tables) {
+        let Tables {
+            policy,
+            now,
+            instructions,
+            v4,
+            v6,
+            v6_changes,
+            place,
+            softened,
+            any_softened,
+            verdicts,
+            segments,
+            segment_ends,
+            cells,
+            statistics,
+        } = source;
+        self.policy.clone_from(policy);
+        (self.now, self.instructions) = (*now, *instructions);
+        self.v4.renew(v4);
+        self.v6.clone_from(v6);
+        self.v6_changes.clone_from(v6_changes);
+        self.place.clone_from(place);
+        self.softened.clone_from(softened);
+        (self.any_softened, self.verdicts) = (*any_softened, *verdicts);
+        self.segments.clone_from(segments);
+        self.segment_ends.clone_from(segment_ends);
+        match (&mut self.cells, cells) {
+            (CellTables::Closed(own), CellTables::Closed(fast)) => own.renew(fast),
+            (own, cells) => own.clone_from(cells),
+        }
+        self.statistics = *statistics;
     }
 
     /// How large the tables are.

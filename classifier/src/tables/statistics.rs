@@ -27,11 +27,37 @@ impl Form {
     }
 }
 
+/// Why a policy is [`Form::Grouped`]: what its cells would come to, were they closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Grouping {
+    /// Too many kinds of endpoints that rules tell apart on one side, or on both together.
+    Kinds {
+        /// As sources.
+        sources: usize,
+        /// As destinations.
+        destinations: usize,
+    },
+    /// Too many pairs of kinds of endpoints.
+    Pairs {
+        /// How many there are.
+        pairs: usize,
+    },
+    /// Too many combinations of services.
+    Services,
+    /// Too many kinds of endpoints beside the rules with a wide side.
+    Wide {
+        /// How many cells the larger layer of such rules would have.
+        cells: usize,
+    },
+}
+
 /// Counts and bytes, for `show` commands and for those who tune a policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {
     /// The form of the cells.
     pub form: Form,
+    /// Why the form is [`Form::Grouped`], where it is.
+    pub grouping: Option<Grouping>,
     /// Pairs in buckets.
     pub hashed_pairs: usize,
     /// Pairs that found their bucket full.

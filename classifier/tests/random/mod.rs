@@ -7,8 +7,8 @@
 use classifier::addr::{IpRange, Mac, PortId, Prefix, VlanKey};
 use classifier::endpoint::{Endpoint, ServicePacket};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
-    Segment, SegmentId, Selector, Service, TierId, Timestamp,
+    Action, DefaultAction, EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, Segment,
+    SegmentId, Selector, Service, TierId, Timestamp,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -255,21 +255,9 @@ impl Generator<'_> {
         let mode = if self.taste.monitor && self.random.once_in(4) { Mode::Monitor } else { Mode::Enforce };
         let expires = self.random.once_in(8).then(|| Timestamp(998 + self.random.below(5) as i128));
         Rule {
-            id: format!("r{id}"),
-            tier: TierId(self.random.below(tiers) as u16),
-            from,
-            to,
-            services,
-            action,
             mode,
-            log: false,
-            established: Established::Recheck,
             expires,
-            idle_timeout: None,
-            max_flows: None,
-            owner: None,
-            ticket: None,
-            description: None,
+            ..Rule::new(format!("r{id}"), TierId(self.random.below(tiers) as u16), from, to, services, action)
         }
     }
 

@@ -9,7 +9,7 @@ use crate::config::source::{FileId, Span};
 use crate::run::replace_file;
 use classifier::addr::{IpRange, Prefix};
 use classifier::policy::{
-    Action, EndpointSet, Established, Member, Mode, PolicyBuilder, Rule, Segment, Selector, Service, TierId,
+    Action, EndpointSet, Member, Mode, PolicyBuilder, Rule, Segment, Selector, Service, TierId,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -270,23 +270,7 @@ impl Overlay {
 
 /// A rule of the first tier, before all others.
 fn deny(id: String, from: EndpointSet, to: EndpointSet) -> Rule {
-    Rule {
-        id,
-        tier: TierId(0),
-        from,
-        to,
-        services: vec![Service::ANY],
-        action: Action::Deny,
-        mode: Mode::Enforce,
-        log: true,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    Rule { log: true, ..Rule::new(id, TierId(0), from, to, vec![Service::ANY], Action::Deny) }
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl<'a> Replay<'a> {
         self.engine.process(at, &mut self.batch);
         let names = Names { topology: &self.configuration.topology, generation: self.engine.generation() };
         let outcome = &self.batch.outcomes[0];
-        let vid = self.batch.packets[0].link.vid();
+        let vid = self.batch.vid(0);
         let line = Line::new(names, number, port, vid, outcome, self.batch.flooded_from(0));
         self.pending.push_back((line, port, outcome.verdict != Verdict::Waiting));
         self.collect_late();

@@ -1,7 +1,7 @@
 //! The figures for people and for programs.
 
 use super::Stats;
-use classifier::tables::{Form, Statistics};
+use classifier::tables::{Form, Grouping, Statistics};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -28,6 +28,29 @@ fn meaning(form: Form) -> &'static str {
     }
 }
 
+/// Why a policy is looked up in groups, and what would change that.
+fn because(grouping: Grouping) -> String {
+    match grouping {
+        Grouping::Kinds { sources, destinations } => format!(
+            "rules tell {sources} kinds of sources and {destinations} kinds of destinations apart, too many for a \
+             table of pairs; name segments in rules instead of addresses, or let fewer segments overlap"
+        ),
+        Grouping::Pairs { pairs } => format!(
+            "rules join {pairs} pairs of kinds of endpoints, too many for a table of pairs; write `any`, or a \
+             segment that covers them, for sides that overlap many segments"
+        ),
+        Grouping::Services => {
+            "the services of the rules combine in too many ways for rows; join ports to ranges, \
+             and leave source ports out"
+                .to_owned()
+        }
+        Grouping::Wide { cells } => format!(
+            "rules with a wide side meet too many kinds of endpoints on the other, {cells} cells; narrow the rules \
+             that the warnings name"
+        ),
+    }
+}
+
 impl Stats {
     /// One object; `warnings` are left to the diagnostics beside it.
     #[must_use]
@@ -50,6 +73,7 @@ impl Stats {
             "outcomes": statistics.outcomes,
             "overlay_rules": self.overlay_rules,
             "form": statistics.form.name(),
+            "grouped_because": statistics.grouping.map(because),
             "memory_bytes": bytes,
             "compile_ms": self.compile_time.as_secs_f64() * 1e3,
             "instructions": self.instructions.to_string(),
@@ -81,6 +105,10 @@ impl fmt::Display for Stats {
         writeln!(f, "{:<32}{:>14} bytes", "memory: all", statistics.bytes())?;
         writeln!(f, "{:<32}{:>14.3} ms", "compile time", self.compile_time.as_secs_f64() * 1e3)?;
         writeln!(f, "{:<32}{:>14}", "instructions", self.instructions.to_string())?;
-        writeln!(f, "{:<32}{:>14} ({})", "form", statistics.form.name(), meaning(statistics.form))
+        writeln!(f, "{:<32}{:>14} ({})", "form", statistics.form.name(), meaning(statistics.form))?;
+        match statistics.grouping {
+            Some(grouping) => writeln!(f, "{:<32}{}", "grouped because", because(grouping)),
+            None => Ok(()),
+        }
     }
 }

@@ -26,9 +26,14 @@ impl Tracker {
     /// nothing that may be evicted. In both cases the old flow stays.
     pub fn open(&mut self, now: Tick, opening: Opening, terms: Terms) -> Result<FlowId, DropReason> {
         let now = self.clock(now);
-        let old = self.find(now, &opening.key);
-        self.check_rule_limit(now, old, &terms)?;
-        match self.find(now, &opening.key) {
+        let hash = self.hash(&opening.key);
+        let mut old = self.find_hashed(now, &opening.key, hash);
+        if terms.max_flows.is_some() {
+            self.check_rule_limit(now, old, &terms)?;
+            // It may have been swept.
+            old = self.find_hashed(now, &opening.key, hash);
+        }
+        match old {
             Some(old) => {
                 self.end(old);
                 self.statistics.replaced += 1;

@@ -13,6 +13,7 @@
 //! the whole way.
 
 use super::Tracker;
+use crate::index::Place;
 use crate::moment::Moment;
 use crate::packet::Relation;
 use crate::peers::Side;
@@ -33,6 +34,13 @@ pub struct Entrance {
     side: Side,
     /// The rule that let the flow in; `None`: the default did.
     pub rule: Option<RuleKey>,
+}
+
+/// The time, as packets on the short way are held against it.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    tick: Tick,
+    moment: Moment,
 }
 
 impl Entrance {
@@ -97,8 +105,9 @@ impl Tracker {
     /// Notes the time before packets take the short way, and again after any took the whole way; what `enter` and the
     /// rest are to be told.
     #[inline]
-    pub fn settle(&mut self, now: Tick) -> Tick {
-        self.clock(now)
+    pub fn settle(&mut self, now: Tick) -> Settled {
+        let tick = self.clock(now);
+        Settled { tick, moment: Moment::of(tick) }
     }
 
     /// The hash of a key, as it is taken by the calls below.
@@ -108,27 +117,30 @@ impl Tracker {
         A::table(self).hash(key)
     }
 
-    /// Asks the CPU for the memory in which a flow is looked up.
+    /// Asks the CPU for the memory in which a flow is looked up; where that is.
     #[inline]
-    pub fn prefetch_index<A: Family>(&self, hash: u64) {
-        A::table(self).prefetch(hash);
+    pub fn prefetch_index<A: Family>(&self, hash: u64) -> Place {
+        A::table(self).prefetch(hash)
     }
 
-    /// The place where the flow of a hash seems to be, after [`Tracker::prefetch_index`]; the CPU is asked for what is
-    /// there. It stays good until a packet takes the whole way.
+    /// The slot in which the flow of a hash seems to be, after [`Tracker::prefetch_index`]; the CPU is asked for what is
+    /// there. It stays good after packets have taken the whole way: [`Tracker::enter`] finds out what has become of it.
     #[inline]
     #[must_use]
-    pub fn candidate<A: Family>(&self, hash: u64) -> Option<u32> {
-        A::table(self).candidate(hash)
+    pub fn candidate<A: Family>(&self, place: Place) -> Option<u32> {
+        A::table(self).candidate(place)
     }
 
-    /// The live flow of a key with its place and hash, if packets that its end `sender` sends by `vlan` are known to pass under the policy of
-    /// `epoch`. Nothing moves.
+    /// The live flow of a key with its slot and hash, if packets that its end `sender` sends by `vlan` are known to pass
+    /// under the policy of `epoch`. Nothing moves.
+    ///
+    /// Since the slot was found, its flow may have ended: then it is free, and its epoch is none in force, or it is
+    /// another flow's, and the key is looked up again.
     #[inline]
     #[must_use]
     pub fn enter<A: Family>(
         &self,
-        now: Tick,
+        now: Settled,
         (candidate, hash): (u32, u64),
         (key, sender): (&Key<A>, End),
         vlan: VlanKey,
@@ -136,23 +148,24 @@ impl Tracker {
     ) -> Option<Entrance> {
         let table: &Table<A> = A::table(self);
         let mut slot = candidate;
-        if table.entry(slot).key != *key {
+        if !A::same(&table.entry(slot).key, key) {
             slot = table.find(hash, key)?;
         }
         let body = &table.entry(slot).body;
         let side = body.side(sender);
+        // All at once: which side it is can't be guessed, and hardly ever does one of them not hold.
         let is_open = body.has_passed(side)
-            && body.epoch() == epoch
-            && !body.deadline.has_come(Moment::of(now))
-            && body.vlan(side) == Some(vlan);
+            & (body.epoch() == epoch)
+            & !body.deadline.has_come(now.moment)
+            & body.is_on(side, vlan);
         is_open.then(|| Entrance { slot, side, rule: body.rule() })
     }
 
     /// Moves a flow by a UDP datagram: it goes on its way.
     #[inline]
-    pub fn datagram<A: Family>(&mut self, now: Tick, entrance: Entrance) {
+    pub fn datagram<A: Family>(&mut self, now: Settled, entrance: Entrance) {
         let (table, rules) = A::parts(self);
-        step::datagram(table, entrance.slot, rules, now, entrance.side);
+        step::datagram(table, entrance.slot, rules, (now.tick, now.moment), entrance.side);
     }
 
     /// Moves a flow by a TCP segment that has ACK and neither SYN, FIN nor RST.
@@ -162,12 +175,12 @@ impl Tracker {
     #[inline]
     pub fn acknowledge<A: Family>(
         &mut self,
-        now: Tick,
+        now: Settled,
         entrance: Entrance,
         segment: &TcpSegment<'_>,
     ) -> Result<(), DropReason> {
         let (table, rules) = A::parts(self);
-        match step::acknowledge(table, entrance.slot, rules, now, entrance.side, segment) {
+        match step::acknowledge(table, entrance.slot, rules, now.tick, entrance.side, segment) {
             Step::Hold | Step::Update { .. } => Ok(()),
             Step::Drop(reason) => {
                 self.statistics.invalid += u64::from(reason == DropReason::CtInvalid);

@@ -1,10 +1,12 @@
 //! Protocols without a handshake, SCTP, ICMP errors, VLANs, timers, limits and eviction.
 
 use crate::config::Config;
+use crate::packet::Relation;
 use crate::rig::{Fate, INVALID, O, O_MAC, O_VLAN, R, R_VLAN, Rig, seg};
 use crate::state::State;
 use crate::terms::{Epoch, RuleKey, Terms};
 use classifier::addr::{PortId, VlanKey};
+use classifier::flow::FlowKey;
 use classifier::reason::DropReason;
 use classifier::wire::{Icmp, SctpChunk, SctpPacket, Transport, protocol};
 use std::time::Duration;
@@ -488,4 +490,38 @@ fn timers_that_run_in_small_steps_end_the_same_flows_and_none_is_found_meanwhile
     }
     assert_eq!((calls, rig.tracker.len()), (3, 0));
     assert_eq!(rig.tracker.statistics().expired, 40);
+}
+
+/// What the short way has found of a flow before other packets moved the table is not good for what is there now.
+#[test]
+fn the_place_of_a_flow_that_has_gone_is_not_entered_whoever_has_it_now() {
+    let mut rig = Rig::new();
+    rig.udp(O);
+    let (FlowKey::V4(key), sender) = rig.key(O, protocol::UDP) else { panic!("the rig is of IPv4") };
+    let hash = rig.tracker.hash_of(&key);
+    let place = rig.tracker.prefetch_index::<u32>(hash);
+    let slot = rig.tracker.candidate::<u32>(place).expect("the flow has a slot");
+    let now = rig.tracker.settle(rig.now);
+    let enter =
+        |rig: &Rig| rig.tracker.enter(now, (slot, hash), (&key, sender), O_VLAN, rig.terms.epoch).is_some();
+    let pass = |rig: &mut Rig| {
+        for flow in rig.tracker.flows().collect::<Vec<_>>() {
+            rig.tracker.let_pass(flow, Relation::Established);
+        }
+    };
+    pass(&mut rig);
+    assert!(enter(&rig));
+    let flow = rig.tracker.flows().next().expect("there is one");
+    rig.tracker.remove(flow);
+    assert!(!enter(&rig), "its key stands there still, but it has ended");
+    rig.port(40_001);
+    rig.udp(O);
+    pass(&mut rig);
+    assert_eq!(rig.tracker.flows().next(), Some(flow), "another flow has its place");
+    assert!(!enter(&rig));
+    rig.port(40_000);
+    rig.udp(O);
+    assert!(!enter(&rig), "nobody has said of the new flow of that key that it may pass");
+    pass(&mut rig);
+    assert!(enter(&rig), "it is found in its other place");
 }

@@ -51,25 +51,23 @@ pub(super) fn set_macs(arena: &Arena, frame: &mut Frame, destination: Mac, sourc
 /// The priority is kept where there is a tag to keep it in. Whether the frame fits its chunk.
 #[inline]
 pub(super) fn retag(arena: &Arena, frame: &mut Frame, packet: &Packet, vid: u16) -> bool {
-    let tag = (packet.link.tags > 0).then_some(packet.link.control);
-    retag_to(arena, frame, packet.end as usize, tag, vid)
-}
-
-/// The same for a frame whose IP packet ends at `end`, and whose tag bears that control information.
-#[inline(always)]
-pub(super) fn retag_to(arena: &Arena, frame: &mut Frame, end: usize, tag: Option<u16>, vid: u16) -> bool {
-    if let (Some(control), true) = (tag, vid != 0) {
-        // Between two tagged VLANs, as most frames go.
+    let (end, has_tag) = (packet.end as usize, packet.link.tags > 0);
+    if has_tag && vid != 0 {
         arena.set_length(frame, end);
-        let control = (control & PRIORITY) | vid;
-        arena.bytes_mut(frame)[MACS + 2..MACS + TAG].copy_from_slice(&control.to_be_bytes());
+        retag_at(arena.bytes_mut(frame), packet.link.control, vid);
         return true;
     }
-    push_or_pop(arena, frame, end, tag.is_some(), vid)
+    push_or_pop(arena, frame, end, has_tag, vid)
 }
 
-/// Gives a frame a tag, or takes it.
-fn push_or_pop(arena: &Arena, frame: &mut Frame, end: usize, has_tag: bool, vid: u16) -> bool {
+/// Gives a tag with that control information another VID.
+#[inline(always)]
+pub(super) fn retag_at(bytes: &mut [u8], control: u16, vid: u16) {
+    bytes[MACS + 2..MACS + TAG].copy_from_slice(&(control & PRIORITY | vid).to_be_bytes());
+}
+
+/// Gives a frame whose IP packet ends at `end` a tag, or takes it, or cuts off its padding. Whether it fits.
+pub(super) fn push_or_pop(arena: &Arena, frame: &mut Frame, end: usize, has_tag: bool, vid: u16) -> bool {
     let length = match (has_tag, vid != 0) {
         (false, true) => end + TAG,
         (true, false) => end - TAG,

@@ -13,8 +13,7 @@
 use super::{Bed, Setup};
 use classifier::addr::{Mac, PortId, Prefix, VlanKey};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Mode, Policy, PolicyBuilder, PortRange, Rule, Service,
-    TierId,
+    Action, DefaultAction, EndpointSet, Mode, Policy, PolicyBuilder, PortRange, Rule, Service, TierId,
 };
 use conntrack::config::Config;
 use dataplane::engine::Resolve;
@@ -137,23 +136,7 @@ pub(crate) fn topology() -> Topology {
 
 /// A rule from any to any for every service.
 pub(crate) fn rule(id: &str, action: Action) -> Rule {
-    Rule {
-        id: id.into(),
-        tier: TierId(0),
-        from: EndpointSet::Any,
-        to: EndpointSet::Any,
-        services: vec![Service::ANY],
-        action,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    Rule::new(id, TierId(0), EndpointSet::Any, EndpointSet::Any, vec![Service::ANY], action)
 }
 
 /// A service of one destination port.

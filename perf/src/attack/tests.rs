@@ -26,6 +26,7 @@ fn arguments(max_flows: u32) -> EngineArguments {
         packets: None,
         v6: false,
         imix: false,
+        mix: Default::default(),
         json: false,
         attack,
         export: Default::default(),

@@ -13,8 +13,8 @@
 
 use classifier::addr::{IpRange, Prefix};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
-    Selector, Service, TierId,
+    Action, DefaultAction, EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, Selector,
+    Service, TierId,
 };
 use std::fmt;
 use std::num::ParseIntError;
@@ -85,23 +85,14 @@ fn rule(number: usize, line: &str) -> Result<Rule, Fault> {
     let source = ports("source ports", || word("source ports"))?;
     let destination = ports("destination ports", || word("destination ports"))?;
     let protocol = protocol(word("protocol")?)?;
-    Ok(Rule {
-        id: format!("rule-{number}"),
-        tier: TierId(0),
+    Ok(Rule::new(
+        format!("rule-{number}"),
+        TierId(0),
         from,
         to,
-        services: vec![Service { protocol, source, destination }],
-        action: if number.is_multiple_of(2) { Action::Allow } else { Action::Deny },
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    })
+        vec![Service { protocol, source, destination }],
+        if number.is_multiple_of(2) { Action::Allow } else { Action::Deny },
+    ))
 }
 
 fn invalid(field: &'static str, text: &str) -> Fault {

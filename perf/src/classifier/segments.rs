@@ -16,8 +16,8 @@ use super::prefixes::{Millionths, Space};
 use crate::random::Random;
 use classifier::addr::IpRange;
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
-    Segment, SegmentId, Selector, Service, TierId,
+    Action, DefaultAction, EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, Segment,
+    SegmentId, Selector, Service, TierId,
 };
 use std::collections::HashSet;
 
@@ -142,23 +142,7 @@ impl Writer {
         if self.is_full() {
             return;
         }
-        self.builder.rule(Rule {
-            id: format!("rule-{}", self.written),
-            tier,
-            from,
-            to,
-            services: vec![service],
-            action,
-            mode: Mode::Enforce,
-            log: false,
-            established: Established::Recheck,
-            expires: None,
-            idle_timeout: None,
-            max_flows: None,
-            owner: None,
-            ticket: None,
-            description: None,
-        });
+        self.builder.rule(Rule::new(format!("rule-{}", self.written), tier, from, to, vec![service], action));
         self.written += 1;
     }
 }

@@ -1,6 +1,7 @@
 //! The frames of flows: tagged, with correct lengths and checksums.
 
-use super::{Flow, GATEWAY, Shape, Side, mac_of, wide};
+use super::mix::Spread;
+use super::{Flow, GATEWAY, MixArguments, Shape, Side, mac_of, wide};
 use crate::Protocol;
 use crate::random::Random;
 use dataplane::port::memory::Trace;
@@ -67,13 +68,16 @@ impl Batch {
     }
 }
 
-/// The first datagram of each flow.
-pub(super) fn datagram_opening(flows: &[Flow], shape: Shape) -> Trace {
+/// The first datagram of each flow, and its answer: what is not answered is half-open, and of such flows a table takes
+/// no more than half of what it holds (TRACKING.md Z02).
+pub(super) fn exchanges(flows: &[Flow], shape: Shape) -> Trace {
     let mut batch = Batch::default();
     for (n, flow) in flows.iter().enumerate() {
-        datagram(&mut batch, flow, Direction::Forward, shape, shape.length_of(n, UDP_HEADERS));
+        let length = shape.length_of(n, UDP_HEADERS);
+        datagram(&mut batch, flow, Direction::Forward, shape, length);
+        datagram(&mut batch, flow, Direction::Reply, shape, length);
     }
-    batch.trace(&in_order(flows.len()))
+    batch.trace(&in_order(flows.len() * 2))
 }
 
 /// SYN, SYN-ACK and ACK of each flow.
@@ -81,12 +85,10 @@ pub(super) fn handshakes(flows: &[Flow], shape: Shape) -> Trace {
     let mut batch = Batch::default();
     let length = SHORTEST.max(shape.headers(TCP_HEADERS));
     for flow in flows {
-        let mut syn = header(flow, Direction::Forward, CLIENT_START, 0);
-        (syn.syn, syn.ack) = (true, false);
+        syn(&mut batch, flow, shape);
         let mut syn_ack = header(flow, Direction::Reply, SERVER_START, CLIENT_START + 1);
         syn_ack.syn = true;
         let ack = header(flow, Direction::Forward, CLIENT_START + 1, SERVER_START + 1);
-        segment(&mut batch, flow, Direction::Forward, shape.v6, syn, (length, &[]));
         segment(&mut batch, flow, Direction::Reply, shape.v6, syn_ack, (length, &[]));
         segment(&mut batch, flow, Direction::Forward, shape.v6, ack, (length, &[]));
     }
@@ -94,8 +96,16 @@ pub(super) fn handshakes(flows: &[Flow], shape: Shape) -> Trace {
 }
 
 /// A frame of each direction of each flow, in random order. A TCP flow sends the same data over and over, within
-/// its window, and the other side acknowledges it: valid for ever, as retransmissions are.
-pub(super) fn steady(flows: &[Flow], protocol: Protocol, shape: Shape, seed: u64) -> Trace {
+/// its window, and the other side acknowledges it: valid for ever, as retransmissions are. With them the first frames of
+/// `newcomers`, or junk, as the mix says.
+pub(super) fn steady(
+    flows: &[Flow],
+    newcomers: &[Flow],
+    mix: MixArguments,
+    protocol: Protocol,
+    shape: Shape,
+    seed: u64,
+) -> Trace {
     let mut batch = Batch::default();
     for (n, flow) in flows.iter().enumerate() {
         match protocol {
@@ -117,7 +127,62 @@ pub(super) fn steady(flows: &[Flow], protocol: Protocol, shape: Shape, seed: u64
     }
     let mut sequence = in_order(flows.len() * 2);
     Random::new(seed.rotate_left(32)).shuffle(&mut sequence);
+    let first = batch.ends.len() as u32;
+    for (n, flow) in newcomers.iter().enumerate() {
+        match protocol {
+            Protocol::Udp => {
+                datagram(&mut batch, flow, Direction::Forward, shape, shape.length_of(n, UDP_HEADERS));
+            }
+            Protocol::Tcp => syn(&mut batch, flow, shape),
+        }
+    }
+    let beside: Vec<u32> = (first..batch.ends.len() as u32).collect();
+    let sequence = match (mix.new_flow_share, mix.junk_share) {
+        (Some(share), _) => woven(&sequence, &beside, share, beside.len()),
+        (None, Some(share)) => {
+            batch.push(SHORTEST, junk);
+            woven(
+                &sequence,
+                &[first],
+                share,
+                (sequence.len() as f64 * share / (1.0 - share).max(0.01)) as usize,
+            )
+        }
+        (None, None) => sequence,
+    };
     batch.trace(&sequence)
+}
+
+/// `share` of these, evenly spread among the others, until `count` of them have been taken. Both come round as often as
+/// that takes.
+fn woven(others: &[u32], these: &[u32], share: f64, count: usize) -> Vec<u32> {
+    let (mut others, mut these) = (others.iter().cycle(), these.iter().cycle());
+    let mut spread = Spread::new(share);
+    let mut sequence = Vec::new();
+    let mut taken = 0;
+    while taken < count {
+        let is_one = spread.next();
+        taken += usize::from(is_one);
+        sequence.extend(if is_one { these.next() } else { others.next() });
+    }
+    sequence
+}
+
+/// A frame that is of no EtherType that the gateway knows (IEEE 802 §9.2.3: for experiments).
+fn junk(frame: &mut Vec<u8>) -> Result<(), std::convert::Infallible> {
+    frame.extend(GATEWAY.0);
+    frame.extend(mac_of(Side::CLIENTS.network + 2).0);
+    frame.extend([0x81, 0x00]);
+    frame.extend(Side::CLIENTS.vid.to_be_bytes());
+    frame.extend([0x88, 0xb5]);
+    Ok(())
+}
+
+/// The first segment of a connection.
+fn syn(batch: &mut Batch, flow: &Flow, shape: Shape) {
+    let mut syn = header(flow, Direction::Forward, CLIENT_START, 0);
+    (syn.syn, syn.ack) = (true, false);
+    segment(batch, flow, Direction::Forward, shape.v6, syn, (SHORTEST.max(shape.headers(TCP_HEADERS)), &[]));
 }
 
 fn in_order(count: usize) -> Vec<u32> {

@@ -10,9 +10,11 @@
 pub(crate) mod export;
 mod flows;
 mod frames;
+mod mix;
 mod policy;
 
 pub(crate) use flows::Flow;
+pub(crate) use mix::MixArguments;
 
 use crate::{EngineArguments, Protocol};
 use classifier::addr::{Mac, PortId, Prefix, VlanKey};
@@ -67,26 +69,29 @@ pub(crate) struct Workload {
     pub(crate) policy: Arc<Policy>,
     /// How many segments the policy has.
     pub(crate) segments: u32,
-    /// Different from each other.
+    /// Different from each other, and open before it is measured.
     pub(crate) flows: Vec<Flow>,
     /// What opens the flows, once through, in the order that the tracker wants: not part of the measurement.
     pub(crate) opening: Arc<Trace>,
-    /// Frames of open flows, both directions, each once a round, in random order.
+    /// Frames of open flows, both directions, each once a round, in random order; and what the mix has beside them.
     pub(crate) steady: Arc<Trace>,
 }
 
 impl Workload {
     pub(crate) fn new(arguments: &EngineArguments) -> Workload {
         let plan = policy::plan(arguments.rules, arguments.seed, arguments.v6);
-        let flows = flows::draw(&plan, arguments.flows, arguments.seed);
+        let mut flows = flows::draw(&plan, arguments.flows + arguments.mix.new_flows(), arguments.seed);
+        let topology = topology(&flows, arguments.size, arguments.v6);
+        let newcomers = flows.split_off(arguments.flows as usize);
         let shape = Shape { length: usize::from(arguments.size - 4), v6: arguments.v6, imix: arguments.imix };
         let opening = match arguments.proto {
-            Protocol::Udp => frames::datagram_opening(&flows, shape),
+            Protocol::Udp => frames::exchanges(&flows, shape),
             Protocol::Tcp => frames::handshakes(&flows, shape),
         };
-        let steady = frames::steady(&flows, arguments.proto, shape, arguments.seed);
+        let steady =
+            frames::steady(&flows, &newcomers, arguments.mix, arguments.proto, shape, arguments.seed);
         Workload {
-            topology: topology(&flows, arguments.size, arguments.v6),
+            topology,
             segments: plan.policy.segments().len() as u32,
             policy: Arc::new(plan.policy),
             flows,

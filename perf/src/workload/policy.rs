@@ -8,8 +8,8 @@ use super::{Side, wide};
 use crate::random::Random;
 use classifier::addr::IpRange;
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
-    Segment, SegmentId, Selector, Service, TierId,
+    Action, DefaultAction, EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, Segment,
+    SegmentId, Selector, Service, TierId,
 };
 
 /// The lowest port that a rule allows.
@@ -161,21 +161,12 @@ fn high(random: &mut Random) -> PortRange {
 
 fn rule(number: u32, tier: TierId, from: SegmentId, to: SegmentId, ports: PortRange, action: Action) -> Rule {
     let service = |protocol| Service { protocol: Some(protocol), source: PortRange::ALL, destination: ports };
-    Rule {
-        id: format!("rule-{number}"),
+    Rule::new(
+        format!("rule-{number}"),
         tier,
-        from: EndpointSet::OneOf(vec![Member::Segment(from)]),
-        to: EndpointSet::OneOf(vec![Member::Segment(to)]),
-        services: vec![service(TCP), service(UDP)],
+        EndpointSet::OneOf(vec![Member::Segment(from)]),
+        EndpointSet::OneOf(vec![Member::Segment(to)]),
+        vec![service(TCP), service(UDP)],
         action,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    )
 }

@@ -12,6 +12,7 @@ fn arguments(flows: u32, rules: u32, size: u16, proto: Protocol) -> EngineArgume
         packets: None,
         v6: false,
         imix: false,
+        mix: Default::default(),
         flows,
         rules,
         size,
@@ -86,7 +87,8 @@ fn frames_of_both_directions_are_valid_and_of_the_size_that_was_asked_for() {
 fn flows_are_opened_in_the_order_that_the_tracker_wants() {
     let workload = Workload::new(&arguments(9, 20, 64, Protocol::Udp));
     let opened: Vec<(u16, Flow)> = frames_of(workload.opening).iter().map(|frame| dissect(frame)).collect();
-    assert_eq!(opened, workload.flows.iter().map(|flow| (10, *flow)).collect::<Vec<_>>());
+    let both = |flow: &Flow| [(10, *flow), (20, reversed(*flow))];
+    assert_eq!(opened, workload.flows.iter().flat_map(both).collect::<Vec<_>>());
 
     let workload = Workload::new(&arguments(9, 20, 1_518, Protocol::Tcp));
     let opened = frames_of(workload.opening);
@@ -97,6 +99,29 @@ fn flows_are_opened_in_the_order_that_the_tracker_wants() {
         // The flags' low byte lies behind Ethernet, tag, IPv4 and thirteen bytes: SYN, SYN-ACK, ACK.
         assert_eq!([0, 1, 2].map(|index: usize| three[index][18 + 20 + 13]), [0x02, 0x12, 0x10]);
     }
+}
+
+#[test]
+fn new_flows_and_junk_come_as_often_as_was_asked_for_and_evenly() {
+    let mix = |new_flow_share, junk_share| MixArguments { new_flow_share, junk_share };
+    let with = |mix| Workload::new(&EngineArguments { mix, ..arguments(50, 20, 64, Protocol::Udp) });
+    let workload = with(mix(Some(0.25), None));
+    let frames = frames_of(workload.steady);
+    assert_eq!(frames.len(), 800_000, "200,000 of them are new");
+    let known: BTreeSet<(u32, u16)> = workload.flows.iter().map(|flow| (flow.client, flow.source)).collect();
+    let is_new = |frame: &Vec<u8>| {
+        let (vid, flow) = dissect(frame);
+        vid == 10 && !known.contains(&(flow.client, flow.source))
+    };
+    for some in frames[..4_000].chunks(400) {
+        let count = some.iter().filter(|frame| is_new(frame)).count();
+        // A few new flows have client and port of an old one.
+        assert!((98..=101).contains(&count), "{count}");
+    }
+    let frames = frames_of(with(mix(None, Some(0.5))).steady);
+    let is_junk: Vec<bool> = frames.iter().map(|frame| frame[16..18] == [0x88, 0xb5]).collect();
+    assert_eq!(is_junk.len(), 200);
+    assert!(is_junk.windows(2).all(|pair| pair[0] != pair[1]), "they alternate");
 }
 
 #[test]

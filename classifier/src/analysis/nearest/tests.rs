@@ -1,6 +1,6 @@
 use super::*;
 use crate::addr::Prefix;
-use crate::policy::{DefaultAction, Established, PolicyBuilder, PortRange, Segment, Selector, Timestamp};
+use crate::policy::{DefaultAction, PolicyBuilder, PortRange, Segment, Selector, Timestamp};
 
 const WEB: SegmentId = SegmentId(0);
 const DB: SegmentId = SegmentId(1);
@@ -16,23 +16,14 @@ fn tcp(port: u16) -> Service {
 }
 
 fn rule(id: &str, from: Member, to: Member, service: Service, action: Action) -> Rule {
-    Rule {
-        id: id.into(),
-        tier: TierId(0),
-        from: EndpointSet::OneOf(vec![from]),
-        to: EndpointSet::OneOf(vec![to]),
-        services: vec![service],
+    Rule::new(
+        id,
+        TierId(0),
+        EndpointSet::OneOf(vec![from]),
+        EndpointSet::OneOf(vec![to]),
+        vec![service],
         action,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    )
 }
 
 /// What is told for a flow to a TCP port, with segments web, db and staff and these rules.

@@ -1,11 +1,11 @@
 //! Members in and out: addresses to states, states to classes.
 
 use super::pairs::fast;
-use super::{EditError, Editor};
+use super::{EditError, Editor, own};
 use crate::addr::IpRange;
 use crate::compile::atom::Effect;
 use crate::compile::intern::WordHashMap;
-use crate::compile::space::Runs;
+use crate::compile::space::{Runs, SpaceBuilder};
 use crate::compile::space_v6::space_v6;
 use crate::policy::{Member, Segment};
 use crate::tables::space_v6::SpaceV6;
@@ -120,11 +120,7 @@ impl Editor {
         // The state that each state becomes.
         let mut known = WordHashMap::default();
         match range {
-            IpRange::V4(first, last) => {
-                self.label_v4((first, last), item, add, &mut known)?;
-                self.tables.v4 = self.space.space.clone();
-                Ok(())
-            }
+            IpRange::V4(first, last) => self.label_v4((first, last), item, add, &mut known),
             IpRange::V6(first, last) => {
                 let mut runs = self.runs_v6.within(first, last);
                 for (_, state) in &mut runs {
@@ -133,12 +129,12 @@ impl Editor {
                 self.runs_v6.replace(last, &runs);
                 if self.runs_v6.changes.len() > V6_RUNS {
                     let all: Vec<(u128, u32)> = self.runs_v6.runs.iter().map(|(a, s)| (*a, *s)).collect();
-                    self.tables.v6 = Arc::new(space_v6(&all));
+                    let tables = own(&mut self.tables);
+                    (tables.v6, tables.v6_changes) = (Arc::new(space_v6(&all)), None);
                     self.runs_v6.changes = BTreeMap::from([(0, SpaceV6::UNCHANGED)]);
-                    self.tables.v6_changes = None;
                 } else {
                     let all: Vec<(u128, u32)> = self.runs_v6.changes.iter().map(|(a, s)| (*a, *s)).collect();
-                    self.tables.v6_changes = Some(Arc::new(space_v6(&all)));
+                    own(&mut self.tables).v6_changes = Some(Arc::new(space_v6(&all)));
                 }
                 Ok(())
             }
@@ -155,7 +151,7 @@ impl Editor {
         for upper in (first >> 16) as u16..=(last >> 16) as u16 {
             let base = u32::from(upper) << 16;
             let (from, to) = (first.max(base) - base, last.min(base | 0xffff) - base);
-            let runs = self.space.runs(upper);
+            let runs = SpaceBuilder::runs(&self.tables.v4, upper);
             let mut changed: Runs = Vec::with_capacity(runs.len() + 2);
             let mut push = |start: u32, state: u32| {
                 if changed.last().is_none_or(|(_, last)| *last != state) {
@@ -177,7 +173,7 @@ impl Editor {
                     push(to + 1, *state);
                 }
             }
-            self.space.set(upper, &changed);
+            self.space.set(&mut own(&mut self.tables).v4, upper, &changed);
         }
         Ok(())
     }
@@ -229,7 +225,7 @@ impl Editor {
         let fast = fast(&mut self.tables)?;
         push(&mut fast.from, &[rows[0] as u16]);
         push(&mut fast.to, &[rows[1] as u16]);
-        let tables = &mut self.tables;
+        let tables = own(&mut self.tables);
         push(&mut tables.softened, &[membership.softened]);
         tables.any_softened |= membership.softened;
         push(&mut tables.segments, &membership.segments);

@@ -1,7 +1,7 @@
 //! Small changes to compiled tables, without compiling anew.
 //!
-//! An [`Editor`] belongs to the control thread. Each change rewrites the few pages that it touches, in copies, and makes
-//! a new *generation* ([`Editor::generation`]), which shares all other pages with the ones before and has the policy as
+//! An [`Editor`] belongs to the control thread. Generations take turns in two copies of the tables: each change is made in
+//! the one that is not out ([`Editor::generation`]), which first catches up with the change before, and has the policy as
 //! changed ([`Tables::policy`]). Publishing it is the caller's business: one swap of an `Arc`.
 //!
 //! ```text
@@ -25,18 +25,17 @@
 //!
 //! # When memory is freed
 //!
-//! All that a generation consists of is behind `Arc`s: pages of arrays, and the arrays that are copied as a whole. A
-//! page is written by the editor alone, and only after `Arc::make_mut` has found that no generation has it, else in a
-//! copy. So a generation never changes once it is out, and what a worker reads through one `Arc<Tables>` is one
-//! generation, however many are published meanwhile.
+//! All that a generation consists of is behind one `Arc<Tables>`. The editor writes only tables that it has taken out of
+//! their `Arc`, which `Arc::try_unwrap` grants to the last that has it. So a generation never changes once it is out, and
+//! what a worker reads through one `Arc<Tables>` is one generation, however many are published meanwhile.
 //!
-//! A page has one reference from each generation that has it, and one from the editor where that is its latest. A
-//! generation has one reference from where it is published, and one from each worker that is in the midst of a batch with
-//! it. Publishing drops the first; a worker drops its own at the end of the batch. `ArcSwap::load` takes a reference, or
-//! leaves a note (a *debt*) that the swap settles before it returns, so there is no moment in which a worker reads
-//! what nobody counts. Hence the last to go, worker or control, frees the generation and all pages that no other has, and
-//! no sooner: when the workers have each begun a batch since, nothing is left of it. `tests/generations.rs` shows both
-//! under load: batches that mix generations would be seen, and pages that stay behind would be counted.
+//! A generation has one reference from where it is published, one from each worker that is in the midst of a batch with
+//! it, and one from the editor. Publishing the next drops the first; a worker drops its own at the end of the batch.
+//! `ArcSwap::load` takes a reference, or leaves a note (a *debt*) that the swap settles before it returns, so there is no
+//! moment in which a worker reads what nobody counts. With the next change the editor takes the memory over, or, where a
+//! worker still has it, leaves it to the last to go and copies the newest generation whole. So besides what workers still
+//! read there are never more than two copies. `tests/generations.rs` shows it under load: batches that mix generations
+//! would be seen, and generations that stay behind would be counted.
 //!
 //! # Example
 //!
@@ -44,7 +43,7 @@
 //! use classifier::addr::{IpRange, Mac, PortId, VlanKey};
 //! use classifier::compile::{Editor, Limits};
 //! use classifier::policy::{
-//!     Action, DefaultAction, EndpointSet, Established, Member, Mode, Place, PolicyBuilder, PortRange, Rule, Segment,
+//!     Action, DefaultAction, EndpointSet, Member, Mode, Place, PolicyBuilder, PortRange, Rule, Segment,
 //!     Service, TierId, Timestamp,
 //! };
 //! use std::sync::Arc;
@@ -58,23 +57,9 @@
 //! let host = |text: &str| IpRange::single(text.parse().unwrap());
 //! editor.add_member(web, host("10.0.0.1")).unwrap();
 //! editor.add_member(db, host("10.0.9.1")).unwrap();
-//! let rule = Rule {
-//!     id: "web-db".into(),
-//!     tier: TierId(0),
-//!     from: EndpointSet::OneOf(vec![Member::Segment(web)]),
-//!     to: EndpointSet::OneOf(vec![Member::Segment(db)]),
-//!     services: vec![Service { protocol: Some(6), source: PortRange::ALL, destination: PortRange::single(5432) }],
-//!     action: Action::Allow,
-//!     mode: Mode::Enforce,
-//!     log: false,
-//!     established: Established::Recheck,
-//!     expires: None,
-//!     idle_timeout: None,
-//!     max_flows: None,
-//!     owner: None,
-//!     ticket: None,
-//!     description: None,
-//! };
+//! let set = |segment| EndpointSet::OneOf(vec![Member::Segment(segment)]);
+//! let service = Service { protocol: Some(6), source: PortRange::ALL, destination: PortRange::single(5432) };
+//! let rule = Rule::new("web-db", TierId(0), set(web), set(db), vec![service], Action::Allow);
 //! let before = editor.generation();
 //! let id = editor.add_rule(rule, Place::First).unwrap();
 //! let after = editor.generation();
@@ -97,6 +82,8 @@ mod order;
 mod pairs;
 mod rules;
 mod side;
+#[cfg(test)]
+mod tests;
 
 pub use draft::Change;
 pub use error::{EditError, RebuildError};
@@ -126,9 +113,13 @@ pub struct Editor {
     policy: Arc<Policy>,
     now: Timestamp,
     limits: Limits,
-    /// The tables under change, and the last generation.
-    tables: Tables,
+    /// The newest generation.
     generation: Arc<Tables>,
+    /// The tables under change; between changes the generation before, in which the next is made if nobody sees it.
+    tables: Arc<Tables>,
+    /// Whether nobody else sees the tables under change. So it stays over a change that was refused: what it has
+    /// put into the tables is in no cell, but the next may use it.
+    is_begun: bool,
     order: Order,
     /// When each suspended rule is to expire.
     suspended: WordHashMap<u32, Option<Timestamp>>,
@@ -160,7 +151,7 @@ pub struct Editor {
 
 impl fmt::Debug for Editor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Editor").field("statistics", &self.tables.statistics).finish_non_exhaustive()
+        f.debug_struct("Editor").field("statistics", &self.generation.statistics).finish_non_exhaustive()
     }
 }
 
@@ -175,6 +166,11 @@ fn obstacle(tables: &Tables) -> Option<EditError> {
         CellTables::Closed(_) if tables.place.speaks_of_places() => Some(EditError::Place),
         CellTables::Closed(_) => None,
     }
+}
+
+/// Tables that nobody else sees.
+fn own(tables: &mut Arc<Tables>) -> &mut Tables {
+    Arc::get_mut(tables).expect("`Editor::begin` has made sure that nobody else sees the tables under change")
 }
 
 impl Editor {
@@ -197,11 +193,12 @@ impl Editor {
             CellTables::Grouped(_) => false,
         };
         let ids = (0u32..).map(RuleId).zip(policy.rules());
+        let generation = Arc::new(tables);
+        let tables = Arc::clone(&generation);
         let mut editor = Editor {
             policy: Arc::clone(policy),
             now,
             limits: *limits,
-            generation: Arc::new(tables.clone()),
             order: Order::new(policy),
             suspended: WordHashMap::default(),
             names: ids.map(|(id, rule)| (draft::name(&rule.id), id)).collect(),
@@ -218,7 +215,9 @@ impl Editor {
             rules,
             hashes,
             contents: Contents::new(policy, &builder, &tables),
+            generation,
             tables,
+            is_begun: false,
             obstacle,
             is_whole: true,
         };
@@ -315,6 +314,7 @@ impl Editor {
         let result = match self.obstacle {
             Some(obstacle) => Err(obstacle),
             None => {
+                self.begin();
                 let before = std::mem::replace(&mut self.policy, Arc::new(policy));
                 let result = self.make(&effect);
                 if result.is_err() {
@@ -328,14 +328,34 @@ impl Editor {
             if !self.is_whole {
                 // What the change has begun is in no generation, but nothing more can be built on it.
                 self.obstacle = self.obstacle.or(Some(EditError::Full));
-                self.tables = (*self.generation).clone();
             }
             return Err(error);
         }
         self.commit(change, added, suspended);
-        self.tables.policy = Arc::clone(&self.policy);
-        self.generation = Arc::new(self.tables.clone());
+        own(&mut self.tables).policy = Arc::clone(&self.policy);
+        std::mem::swap(&mut self.generation, &mut self.tables);
+        self.is_begun = false;
         Ok(added)
+    }
+
+    /// Makes the tables under change those of the newest generation, in memory that nobody sees: that of the generation
+    /// before where no one has it any more. Else all is copied.
+    fn begin(&mut self) {
+        if std::mem::replace(&mut self.is_begun, true) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.tables, Arc::clone(&self.generation));
+        self.tables = Arc::new(match Arc::try_unwrap(before) {
+            Ok(mut tables) => {
+                tables.renew(&self.generation);
+                tables
+            }
+            Err(before) => {
+                // Should its last reader be done meanwhile, its memory is free for the copy.
+                drop(before);
+                (*self.generation).clone()
+            }
+        });
     }
 
     /// Makes a change, if there is one, by compiling the policy anew as it would be without the traces of earlier

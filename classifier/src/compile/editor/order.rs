@@ -110,29 +110,18 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{
-        Action, DefaultAction, EndpointSet, Established, Mode, PolicyBuilder, Rule, Service, TierId,
-    };
+    use crate::policy::{Action, DefaultAction, EndpointSet, Mode, PolicyBuilder, Rule, Service, TierId};
     use crate::reference::evaluation_order;
 
     fn rule(n: usize) -> Rule {
-        Rule {
-            id: format!("r{n}"),
-            tier: TierId(0),
-            from: EndpointSet::Any,
-            to: EndpointSet::Any,
-            services: vec![Service::ANY],
-            action: Action::Allow,
-            mode: Mode::Enforce,
-            log: false,
-            established: Established::Recheck,
-            expires: None,
-            idle_timeout: None,
-            max_flows: None,
-            owner: None,
-            ticket: None,
-            description: None,
-        }
+        Rule::new(
+            format!("r{n}"),
+            TierId(0),
+            EndpointSet::Any,
+            EndpointSet::Any,
+            vec![Service::ANY],
+            Action::Allow,
+        )
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! rules with a wide side say of all others. Where they are not, all rules are in the matrix.
 
 use super::side::{EditedSide, other};
-use super::{EditError, Editor};
+use super::{EditError, Editor, own};
 use crate::compile::cell::Sides;
 use crate::compile::fast::unused;
 use crate::compile::word_map::word_map;
@@ -13,13 +13,14 @@ use crate::tables::cells::{Bucket, Cells};
 use crate::tables::fast::{Answer, Fast};
 use crate::tables::ports::Ports;
 use crate::tables::{CellTables, Tables};
+use std::sync::Arc;
 
 /// Pairs that spill before the tables count as full, beside an eighth of those that are hashed.
 const SPILLED: usize = 256;
 
 /// The cells of tables that can be changed.
-pub(super) fn fast(tables: &mut Tables) -> Result<&mut Fast, EditError> {
-    match &mut tables.cells {
+pub(super) fn fast(tables: &mut Arc<Tables>) -> Result<&mut Fast, EditError> {
+    match &mut own(tables).cells {
         CellTables::Closed(fast) => Ok(fast),
         CellTables::Grouped(_) => Err(EditError::Form),
     }

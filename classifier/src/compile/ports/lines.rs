@@ -9,8 +9,8 @@ use crate::compile::service::{LineBuilder, pack};
 use crate::policy::Policy;
 use crate::tables::BY_SOURCE_PORT;
 use crate::tables::fast::code_of;
+use crate::tables::journal::Journaled;
 use crate::tables::ports::{Code, PortLine, PortLines, Ports, RunValue};
-use crate::tables::shards::Shards;
 use std::sync::Arc;
 
 /// General lines, with outcomes numbered among themselves.
@@ -174,9 +174,9 @@ impl<'p> LinePlan<'p> {
         }
         let ports = PortLines {
             protocols: self.protocols,
-            lines: Shards::of(&lines, nothing),
-            bases: Shards::new(),
-            outcomes: Shards::of(&outcomes, 0),
+            lines: Journaled::of(lines),
+            bases: Journaled::new(),
+            outcomes: Journaled::of(outcomes),
             general: Arc::new(pack(&general.lines)),
             by_source: Arc::new(pack(&general.by_source)),
         };

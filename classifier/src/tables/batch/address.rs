@@ -29,26 +29,30 @@ fn v4_states<L: Lanes, const WIDE: bool>(
     queries: &[Query<u32>; STAGE],
     states: &mut [[u32; STAGE]; 2],
 ) {
-    let [sources, destinations] = states;
-    let mut entries = [[space.entries.get(0); STAGE]; 2];
-    for at in 0..STAGE {
-        entries[0][at] = space.entry(queries[at].source);
-        L::prefetch(entries[0][at]);
-        entries[1][at] = space.entry(queries[at].destination);
-        L::prefetch(entries[1][at]);
+    let (entries, lines) = (space.entries.all(), space.lines.all());
+    let root: &[u32; 1 << 16] = space.root.all().try_into().expect("a root for each /16");
+    let mut entry_of = [[&entries[0]; STAGE]; 2];
+    for (at, query) in queries.iter().enumerate() {
+        for (side, address) in [query.source, query.destination].into_iter().enumerate() {
+            entry_of[side][at] = &entries[Space::entry(root[(address >> 16) as usize], address) as usize];
+            L::prefetch(entry_of[side][at]);
+        }
     }
-    let mut lines = [[space.lines.get(0); STAGE]; 2];
+    let mut line_of = [[&lines[0]; STAGE]; 2];
     for at in 0..STAGE {
-        sources[at] = *entries[0][at];
-        lines[0][at] = space.lines.get(sources[at]);
-        L::prefetch(lines[0][at]);
-        destinations[at] = *entries[1][at];
-        lines[1][at] = space.lines.get(destinations[at]);
-        L::prefetch(lines[1][at]);
+        for side in 0..2 {
+            let entry = *entry_of[side][at];
+            if WIDE {
+                states[side][at] = entry;
+            }
+            line_of[side][at] = &lines[entry as usize];
+            L::prefetch(line_of[side][at]);
+        }
     }
-    for at in 0..STAGE {
-        sources[at] = space.state::<L, WIDE>(lines[0][at], sources[at], queries[at].source);
-        destinations[at] = space.state::<L, WIDE>(lines[1][at], destinations[at], queries[at].destination);
+    for (at, query) in queries.iter().enumerate() {
+        for (side, address) in [query.source, query.destination].into_iter().enumerate() {
+            states[side][at] = space.state::<L, WIDE>(line_of[side][at], states[side][at], address);
+        }
     }
 }
 

@@ -123,20 +123,22 @@ fn in_buckets<L: Lanes>(
     cell_of: &mut [u32; STAGE],
     places: &mut [u32; STAGE],
 ) {
-    let mut hashes = [0; STAGE];
-    let mut buckets = [cells.buckets.get(0); STAGE];
+    let buckets = cells.buckets.all();
+    let mut rests = [0; STAGE];
+    let mut bucket_of = [&buckets[0]; STAGE];
     for at in 0..STAGE {
-        hashes[at] = cells.hash.mix(cells.hash.word(sources[at], destinations[at]));
+        let hash = cells.hash.mix(cells.hash.word(sources[at], destinations[at]));
+        places[at] = cells.hash.bucket(hash);
+        rests[at] = cells.hash.rest(hash);
     }
     for at in 0..STAGE {
-        places[at] = cells.hash.bucket(hashes[at]);
-        buckets[at] = cells.buckets.get(places[at]);
-        L::prefetch(buckets[at]);
+        bucket_of[at] = &buckets[places[at] as usize];
+        L::prefetch(bucket_of[at]);
     }
     // A bit for each packet that needs a second look.
     let mut unsure = 0;
     for at in 0..STAGE {
-        let (cell, is_unsure) = cells.in_bucket::<L>(buckets[at], places[at], hashes[at]);
+        let (cell, is_unsure) = cells.in_bucket::<L>(bucket_of[at], places[at], rests[at]);
         (cell_of[at], places[at]) = (cell.cell, cell.place);
         unsure |= is_unsure << at;
     }
@@ -158,9 +160,10 @@ fn in_lines<L: Lanes, A>(
     queries: &[Query<A>; STAGE],
     answers: &mut [Answer; STAGE],
 ) {
-    let mut found = [lines.lines.get(0); STAGE];
+    let all = lines.lines.all();
+    let mut found = [&all[0]; STAGE];
     for at in 0..STAGE {
-        found[at] = lines.lines.get(cell_of[at]);
+        found[at] = &all[cell_of[at] as usize];
         L::prefetch(found[at]);
     }
     let mut values = [0; STAGE];
@@ -191,9 +194,10 @@ fn answer<L: Lanes, A>(
     let [sources, destinations] = states;
     let mut places = [0; STAGE];
     let mut cell_of = [0; STAGE];
+    let numbers: [&[u16]; 2] = [&fast.from, &fast.to];
     for at in 0..STAGE {
-        sources[at] = u32::from(fast.from[sources[at] as usize]);
-        destinations[at] = u32::from(fast.to[destinations[at] as usize]);
+        sources[at] = u32::from(numbers[0][sources[at] as usize]);
+        destinations[at] = u32::from(numbers[1][destinations[at] as usize]);
     }
     if cells.is_hashed {
         in_buckets::<L>(cells, [sources, destinations], &mut cell_of, &mut places);

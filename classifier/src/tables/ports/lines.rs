@@ -2,9 +2,9 @@
 
 use crate::endpoint::ServicePacket;
 use crate::tables::BY_SOURCE_PORT;
+use crate::tables::journal::Journaled;
 use crate::tables::lanes::{Lanes, Sixteen};
 use crate::tables::line::{Lines, service_key};
-use crate::tables::shards::Shards;
 use std::sync::Arc;
 
 /// What a run of a line says.
@@ -68,12 +68,12 @@ pub(crate) struct PortLines {
     /// The class of each protocol.
     pub(crate) protocols: Box<[u8; 256]>,
     /// By cell.
-    pub(crate) lines: Shards<PortLine, 512>,
+    pub(crate) lines: Journaled<PortLine>,
     /// The first outcome of each place, in `outcomes`; or where the line says [`RunValue::ELSEWHERE`], the
     /// general line.
-    pub(crate) bases: Shards<u32, 16384>,
+    pub(crate) bases: Journaled<u32>,
     /// Outcomes, those of one place one behind the other.
-    pub(crate) outcomes: Shards<u32, 16384>,
+    pub(crate) outcomes: Journaled<u32>,
     /// General lines.
     pub(crate) general: Arc<Lines>,
     /// General lines of source ports.
@@ -81,6 +81,17 @@ pub(crate) struct PortLines {
 }
 
 impl PortLines {
+    /// Makes the contents those of `source`.
+    pub(crate) fn renew(&mut self, source: &PortLines) {
+        let PortLines { protocols, lines, bases, outcomes, general, by_source } = source;
+        self.protocols.clone_from(protocols);
+        self.lines.renew(lines);
+        self.bases.renew(bases);
+        self.outcomes.renew(outcomes);
+        self.general.clone_from(general);
+        self.by_source.clone_from(by_source);
+    }
+
     /// The outcome of a packet in a general line.
     pub(crate) fn general(&self, line: u32, packet: ServicePacket) -> u32 {
         let value = self.general.get(line, service_key(packet.protocol, packet.destination_port));

@@ -1,10 +1,35 @@
 //! The Internet checksum (RFC 1071) in the machine's favourite order: words of little endian, since a one's
 //! complement sum is the same in any order of bytes (§2 B), and 64 bits at a time, since 2^64 is 1 modulo 2^16 - 1.
 
+use crate::arena::HEAD;
+
 /// Bytes that are summed in eight strands at once.
 const STRIDE: usize = 32;
 /// From so many bytes on, strands are faster than one sum with its carries.
 const LONG: usize = 128;
+
+/// Most bytes that are summed in the head.
+pub(super) const SHORT: usize = 8 * WORDS;
+const WORDS: usize = 5;
+
+/// By a number of bytes, which bits of the words that begin with them are theirs.
+static MASKS: [[u64; WORDS]; SHORT + 1] = {
+    let mut masks = [[0; WORDS]; SHORT + 1];
+    let mut length = 0;
+    while length <= SHORT {
+        let mut byte = 0;
+        while byte < length {
+            masks[length][byte / 8] |= 0xff << (8 * (byte % 8));
+            byte += 1;
+        }
+        length += 1;
+    }
+    masks
+};
+
+/// The inverse of 2^16 - 1 modulo 2^64: -(1 + 2^16 + 2^32 + 2^48), since their product is 1 - 2^64.
+const INVERSE: u64 = 0x0001_0001_0001_0001_u64.wrapping_neg();
+const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
 
 /// A sum that is right modulo 2^16 - 1.
 #[derive(Clone, Copy)]
@@ -50,6 +75,18 @@ impl Sum {
         }
     }
 
+    /// Adds up to [`SHORT`] bytes that stand at a place of the head of a frame, at least that far from its end. What
+    /// stands behind them there is masked off, so that no loop hangs on how many they are.
+    #[inline(always)]
+    pub(super) fn short(mut self, head: &[u8; HEAD], at: usize, length: usize) -> Sum {
+        let masks = &MASKS[length];
+        for (number, mask) in masks.iter().enumerate() {
+            let word = head[at + 8 * number..].first_chunk::<8>().expect("it is far enough from the end");
+            self = self.add(u64::from_le_bytes(*word) & mask);
+        }
+        self
+    }
+
     #[inline(never)]
     fn strides(mut self, strides: &[[u8; STRIDE]]) -> Sum {
         let mut strands = [0_u64; STRIDE / 4];
@@ -68,7 +105,9 @@ impl Sum {
     /// Whether data that includes its checksum is intact: a sum that is not zero, and a multiple of 2^16 - 1.
     #[inline]
     pub(super) fn is_intact(self) -> bool {
-        self.0 != 0 && self.0.is_multiple_of(0xffff)
+        // A number is a multiple of an odd one where its product with that one's inverse is small (Granlund and
+        // Montgomery, "Division by invariant integers using multiplication", 1994, §9).
+        self.0 != 0 && self.0.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
     }
 }
 
@@ -95,6 +134,12 @@ mod tests {
             }
             let by_the_book = checksum::Sum::ZERO.bytes(&data).word(0x1234).is_intact();
             prop_assert_eq!(Sum::ZERO.bytes(&data).field(0x1234).is_intact(), by_the_book);
+            let (mut head, at) = ([0xff; HEAD], data.len() % 59);
+            if data.len() <= SHORT {
+                head[at..at + data.len()].copy_from_slice(&data);
+                let by_the_book = checksum::Sum::ZERO.bytes(&data).is_intact();
+                prop_assert_eq!(Sum::ZERO.short(&head, at, data.len()).is_intact(), by_the_book);
+            }
             let by_the_book = checksum::Sum::ZERO.bytes(&data).is_intact();
             prop_assert_eq!(Sum::ZERO.bytes(&data).is_intact(), by_the_book);
         }

@@ -12,7 +12,7 @@
 //! ports alone (a martian, port 0) is not looked at: the flow remembers that they passed.
 
 use super::Notes;
-use super::checksum::Sum;
+use super::checksum::{SHORT, Sum};
 use super::gates::{Gate, Gates};
 use crate::arena::HEAD;
 use classifier::addr::PortId;
@@ -20,10 +20,11 @@ use classifier::flow::{Domain, End, Key, KeyKind};
 use classifier::wire::link::{HEADER, TAG, ethertype};
 use classifier::wire::{TcpFlags, ipv4, ipv6};
 use classifier::wire::{TcpSegment, protocol};
-use conntrack::Tracker;
 
-/// Flags of IPv4 that a packet of one piece has: all but DF are clear (RFC 791 §3.1).
-const NOT_WHOLE: u16 = 0xbfff;
+/// Of the first eight bytes of IPv4, as a number of little endian: version and length of the header, and of the flags
+/// all but DF, with the fragment's place (RFC 791 §3.1); and how a packet of one piece without options has them.
+const SHAPE: u64 = 0xffbf_0000_0000_00ff;
+const PLAIN: u64 = 0x45;
 const UDP_HEADER: usize = 8;
 const TCP_HEADER: usize = 20;
 /// The flags that count, and how an ordinary segment has them.
@@ -77,11 +78,10 @@ impl Lean {
     }
 }
 
-/// The key of a packet between these ends, and which of them sent it: as [`Key::of_ports`], in fewer steps.
-#[inline]
-fn key_v4(domain: Domain, protocol: u8, source: (u32, u16), destination: (u32, u16)) -> (Key<u32>, End) {
-    let end = |(address, port): (u32, u16)| u64::from(address) << 16 | u64::from(port);
-    let (source, destination) = (end(source), end(destination));
+/// The key of a packet between these ends, each its address and below that its port, and which of them sent it: as
+/// [`Key::of_ports`], in fewer steps.
+#[inline(always)]
+fn key_v4(domain: Domain, protocol: u8, source: u64, destination: u64) -> (Key<u32>, End) {
     let sender = if source <= destination { End::First } else { End::Second };
     let (first, second) = (source.min(destination), source.max(destination));
     let key = Key {
@@ -116,41 +116,31 @@ fn low_long(head: &[u8; HEAD], at: usize) -> u64 {
 }
 
 #[inline]
-fn long(head: &[u8; HEAD], at: usize) -> u32 {
-    u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
-}
-
-#[inline]
 fn wide(head: &[u8; HEAD], at: usize) -> u128 {
     u128::from(low_long(head, at).swap_bytes()) << 64 | u128::from(low_long(head, at + 8).swap_bytes())
 }
 
-/// Takes the frame of a lane apart, of which `head` is the beginning, notes what it finds, and asks for the place of its
-/// flow in the index. Whether it is an ordinary one.
+/// Takes the frame of a lane apart, of which `head` is the beginning, and notes what it finds. Whether it
+/// is an ordinary one.
 #[inline]
 pub(super) fn parse(
     head: &[u8; HEAD],
     frame: &[u8],
     gates: &Gates,
     port: PortId,
-    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
 ) -> Option<()> {
     // A frame that ends before what is read of it is refused further on: its IP packet would not fit.
     match word(head, 12) {
-        ethertype::IPV4 => ip_v4::<HEADER>(head, frame, gates.on(port, 0), 0, tracker, notes, lane),
-        ethertype::IPV6 => ip_v6::<HEADER>(head, frame, gates.on(port, 0), 0, tracker, notes, lane),
+        ethertype::IPV4 => ip_v4::<HEADER>(head, frame, gates.on(port, 0), 0, notes, lane),
+        ethertype::IPV6 => ip_v6::<HEADER>(head, frame, gates.on(port, 0), 0, notes, lane),
         ethertype::VLAN => {
             let control = word(head, 14);
             let gate = gates.on(port, control & 0xfff);
             match word(head, 16) {
-                ethertype::IPV4 => {
-                    ip_v4::<{ HEADER + TAG }>(head, frame, gate, control, tracker, notes, lane)
-                }
-                ethertype::IPV6 => {
-                    ip_v6::<{ HEADER + TAG }>(head, frame, gate, control, tracker, notes, lane)
-                }
+                ethertype::IPV4 => ip_v4::<{ HEADER + TAG }>(head, frame, gate, control, notes, lane),
+                ethertype::IPV6 => ip_v6::<{ HEADER + TAG }>(head, frame, gate, control, notes, lane),
                 _ => None,
             }
         }
@@ -170,48 +160,45 @@ fn ip_v4<const IP: usize>(
     frame: &[u8],
     gate: &Gate,
     control: u16,
-    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
 ) -> Option<()> {
-    let total = usize::from(word(head, IP + 2));
-    let is_plain = head[IP] == 0x45
-        && word(head, IP + 6) & NOT_WHOLE == 0
-        && head[IP + 8] > 1
+    // Version to flags, TTL to source, destination to ports: the first in the low byte.
+    let (start, middle, rest) = (low_long(head, IP), low_long(head, IP + 8), low_long(head, IP + 16));
+    let total = usize::from(((start >> 16) as u16).swap_bytes());
+    let end = IP + total;
+    let is_plain = start & SHAPE == PLAIN
+        && middle as u8 > 1
         && total >= ipv4::HEADER + UDP_HEADER
-        && IP + total <= frame.len();
+        && end <= frame.len();
     if !is_plain || !is_taken::<IP>(head, frame, gate) {
         return None;
     }
-    let addresses = low_long(head, IP + 12);
-    let header =
-        Sum::ZERO.add(low_long(head, IP)).add(u64::from(low_long(head, IP + 8) as u32)).add(addresses);
-    if !header.is_intact() {
+    let (from, to) = (middle >> 32, rest & 0xffff_ffff);
+    if !Sum::ZERO.add(start).add(middle).add(to).is_intact() {
         return None;
     }
     let upper = IP + ipv4::HEADER;
-    let pseudo = Sum::ZERO.add(addresses);
-    let bytes = &frame[upper..IP + total];
-    let kind = upper_layer(head, upper, head[IP + 9], bytes, pseudo, true)?;
-    let (source, destination) = (long(head, IP + 12), long(head, IP + 16));
-    let ports = (word(head, upper), word(head, upper + 2));
-    let (key, sender) = key_v4(gate.domain, head[IP + 9], (source, ports.0), (destination, ports.1));
-    notes.leans[lane] = lean::<IP>(gate, control, upper, IP + total, kind, sender);
-    notes.keys[lane] = key;
-    // Of the key in registers: what was just written in parts is not read again as a whole.
-    let hash = tracker.hash_of(&key);
-    notes.hashes[lane] = hash;
-    tracker.prefetch_index::<u32>(hash);
+    let ip_protocol = (middle >> 8) as u8;
+    // Two numbers of 32 bits have no carry.
+    let pseudo = Sum::ZERO.add(from + to);
+    let kind = upper_layer(head, upper, ip_protocol, &frame[upper..end], pseudo, true)?;
+    let (source_port, destination_port) = (rest >> 32 & 0xffff, rest >> 48);
+    let source = (from | source_port << 32).swap_bytes() >> 16;
+    let destination = (to | destination_port << 32).swap_bytes() >> 16;
+    let (key, sender) = key_v4(gate.domain, ip_protocol, source, destination);
+    let note = &mut notes.each[lane];
+    note.key = key;
+    note.lean = lean::<IP>(gate, control, upper, end, kind, sender);
     Some(())
 }
 
-#[inline]
+#[inline(never)]
 fn ip_v6<const IP: usize>(
     head: &[u8; HEAD],
     frame: &[u8],
     gate: &Gate,
     control: u16,
-    tracker: &Tracker,
     notes: &mut Notes,
     lane: usize,
 ) -> Option<()> {
@@ -234,12 +221,9 @@ fn ip_v6<const IP: usize>(
     let (source, destination) = (wide(head, IP + 8), wide(head, IP + 24));
     let ports = (word(head, upper), word(head, upper + 2));
     let (key, sender) = Key::of_ports(gate.domain, head[IP + 6], (source, ports.0), (destination, ports.1));
-    notes.leans[lane] = lean::<IP>(gate, control, upper, upper + length, kind, sender);
     notes.wide_keys[lane] = key;
     notes.v6.add(lane);
-    let hash = tracker.hash_of(&key);
-    notes.hashes[lane] = hash;
-    tracker.prefetch_index::<u128>(hash);
+    notes.each[lane].lean = lean::<IP>(gate, control, upper, upper + length, kind, sender);
     Some(())
 }
 
@@ -279,7 +263,8 @@ fn upper_layer(
             let has_sum = word(head, upper + 6) != 0;
             // RFC 768: without a checksum in IPv4. RFC 8200 §8.1 does not allow that in IPv6.
             let is_sound = if has_sum {
-                pseudo.field(u16::from(protocol::UDP)).field(length as u16).bytes(datagram).is_intact()
+                let pseudo = pseudo.field(u16::from(protocol::UDP)).field(length as u16);
+                sum(pseudo, head, upper, datagram).is_intact()
             } else {
                 is_v4
             };
@@ -293,11 +278,17 @@ fn upper_layer(
             if head[upper + 13] & LOOKED_AT != ORDINARY {
                 return Some(Kind::Segment);
             }
-            let sum = pseudo.field(u16::from(protocol::TCP)).field(bytes.len() as u16).bytes(bytes);
-            sum.is_intact().then_some(Kind::Acknowledgment)
+            let pseudo = pseudo.field(u16::from(protocol::TCP)).field(bytes.len() as u16);
+            sum(pseudo, head, upper, bytes).is_intact().then_some(Kind::Acknowledgment)
         }
         _ => None,
     }
+}
+
+/// Adds the bytes of the upper layer, which begin at that place of the head.
+#[inline(always)]
+fn sum(pseudo: Sum, head: &[u8; HEAD], upper: usize, bytes: &[u8]) -> Sum {
+    if bytes.len() <= SHORT { pseudo.short(head, upper, bytes.len()) } else { pseudo.bytes(bytes) }
 }
 
 /// The segment of an ordinary frame of TCP.

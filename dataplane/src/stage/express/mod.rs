@@ -1,10 +1,11 @@
 //! The short way: ordinary packets of flows that are known to let their kind pass.
 //!
 //! ```text
-//!   all lanes    read: take apart, hash, ask for the index  ->  look_up: ask for the entry
-//!   in order     go: flow live, memo holds, way out known, TCP's window?  --yes--> passed
+//!   all lanes    read: take apart
+//!                seek: hash, ask for the index
+//!                look_up: find the slot, ask for the entry and for the way out
+//!   in order     go: flow live, memo holds, way out known, TCP's window?  --yes--> rewrite, queue
 //!                                                                         --no---> waiting for the whole way
-//!   passed       emit: rewrite, queue
 //! ```
 //!
 //! What admission, spoof guard, routing and policy say of an ordinary packet on a routed VLAN hangs on its
@@ -22,7 +23,7 @@ mod lean;
 
 use super::parse::AHEAD;
 use super::rewrite;
-use crate::adjacency::{Adjacencies, Adjacency, Destination, Standing};
+use crate::adjacency::{Adjacencies, Destination, Standing};
 use crate::arena::HEAD;
 use crate::batch::{Batch, FlowRole, LANES, Lanes, Out, Outcome};
 use crate::engine::{Engine, Origin};
@@ -32,13 +33,13 @@ use classifier::flow::{Domain, End, Key, KeyKind};
 use classifier::wire::Packet;
 use classifier::wire::link::{self, HEADER, TAG};
 use conntrack::time::Tick;
-use conntrack::{Family, Relation};
+use conntrack::{Family, Place, Relation, Settled};
 use gates::Gates;
 use lean::{Kind, Lean};
 
 /// Words of the filter of flows that wait.
 const FILTER: usize = 8;
-/// No place in the flow table.
+/// No slot of the flow table.
 const NOWHERE: u32 = u32::MAX;
 
 /// What the short way keeps: what follows from the generation, what is remembered, and what a batch brings.
@@ -52,15 +53,28 @@ pub(crate) struct Express {
     pub(crate) is_open: bool,
 }
 
+/// What is known of a lane: a line of the cache.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Note {
+    hash: u64,
+    key: Key<u32>,
+    /// Where the index has the hash.
+    place: Place,
+    /// The slot that the flow seems to be in.
+    candidate: u32,
+    /// Where the way out is remembered.
+    set: u32,
+    lean: Lean,
+}
+
+const _: () = assert!(size_of::<Note>() == 64);
+
 /// What is known of the lanes of a batch.
 #[derive(Debug)]
 struct Notes {
-    leans: [Lean; LANES],
-    keys: [Key<u32>; LANES],
+    each: [Note; LANES],
     wide_keys: [Key<u128>; LANES],
-    hashes: [u64; LANES],
-    candidates: [u32; LANES],
-    adjacencies: [Adjacency; LANES],
     v6: Lanes,
 }
 
@@ -72,17 +86,21 @@ const fn no_key<A: Copy>(zero: A) -> Key<A> {
 impl Express {
     /// For a network, and a table of so many flows.
     pub(crate) fn new(network: &Network, flows: usize) -> Express {
+        let note = Note {
+            hash: 0,
+            key: no_key(0),
+            place: Place::default(),
+            candidate: NOWHERE,
+            set: 0,
+            lean: Lean::NONE,
+        };
         Express {
             gates: Gates::new(network),
             v4: Adjacencies::new(flows),
             v6: Adjacencies::new(flows),
             lanes: Box::new(Notes {
-                leans: [Lean::NONE; LANES],
-                keys: [no_key(0); LANES],
+                each: [note; LANES],
                 wide_keys: [no_key(0); LANES],
-                hashes: [0; LANES],
-                candidates: [NOWHERE; LANES],
-                adjacencies: [Adjacency::NONE; LANES],
                 v6: Lanes::default(),
             }),
             is_open: true,
@@ -92,6 +110,36 @@ impl Express {
     /// Another network is in force. What was remembered is of an older generation, and no longer holds.
     pub(crate) fn install(&mut self, network: &Network) {
         self.gates = Gates::new(network);
+    }
+}
+
+/// An address family, with what the short way keeps of it.
+trait Lane: Family + Destination {
+    fn key(notes: &Notes, lane: usize) -> &Key<Self>;
+    fn remembered(express: &mut Express) -> &mut Adjacencies<Self>;
+}
+
+impl Lane for u32 {
+    #[inline]
+    fn key(notes: &Notes, lane: usize) -> &Key<u32> {
+        &notes.each[lane].key
+    }
+
+    #[inline]
+    fn remembered(express: &mut Express) -> &mut Adjacencies<u32> {
+        &mut express.v4
+    }
+}
+
+impl Lane for u128 {
+    #[inline]
+    fn key(notes: &Notes, lane: usize) -> &Key<u128> {
+        &notes.wide_keys[lane]
+    }
+
+    #[inline]
+    fn remembered(express: &mut Express) -> &mut Adjacencies<u128> {
+        &mut express.v6
     }
 }
 
@@ -131,15 +179,15 @@ pub(crate) fn process<M: Meter>(
 ) {
     let all = batch.all();
     let ordinary = read(engine, batch, all);
+    seek(engine, ordinary);
     meter.done(Part::Parse);
-    let mut settled = now;
     // A tracker that has no flow yet is told the time by the first packet that may begin one: its grace begins then.
-    if !ordinary.is_empty() && !engine.tracker.is_empty() {
-        settled = engine.tracker.settle(now);
-        look_up(engine, ordinary);
-    } else {
-        engine.express.lanes.candidates = [NOWHERE; LANES];
+    if ordinary.is_empty() || engine.tracker.is_empty() {
+        whole(engine, batch, all);
+        return meter.done(Part::Slow);
     }
+    let mut settled = engine.tracker.settle(now);
+    look_up(engine, ordinary);
     meter.done(Part::LookUp);
     let (mut passed, mut waiting) = (Lanes::default(), Waiting::default());
     for lane in all {
@@ -148,19 +196,15 @@ pub(crate) fn process<M: Meter>(
             waiting.is_barrier = true;
             continue;
         }
-        let hash = engine.express.lanes.hashes[lane];
-        let mut may_go = engine.express.lanes.candidates[lane] != NOWHERE && !waiting.has_flow(hash);
+        let Note { hash, candidate, .. } = engine.express.lanes.each[lane];
+        let may_go = candidate != NOWHERE && (waiting.lanes.is_empty() || !waiting.has_flow(hash));
         if may_go && waiting.is_barrier {
             meter.done(Part::Track);
-            emit(engine, batch, std::mem::take(&mut passed));
-            meter.done(Part::Emit);
             whole(engine, batch, std::mem::take(&mut waiting).lanes);
             meter.done(Part::Slow);
-            // Flows may have ended, and their places gone to others.
+            // Flows may have ended, and their slots gone to others: `enter` sees to that, for this lane alone, so that
+            // a batch in which such frames alternate costs no more than its lanes.
             settled = engine.tracker.settle(now);
-            look_up(engine, ordinary.from(lane));
-            may_go = engine.express.lanes.candidates[lane] != NOWHERE;
-            meter.done(Part::LookUp);
         }
         match if may_go { go(engine, now, settled, batch, lane) } else { Course::Whole } {
             Course::Passed => passed.add(lane),
@@ -168,9 +212,10 @@ pub(crate) fn process<M: Meter>(
             Course::Whole => waiting.add(lane, hash),
         }
     }
+    batch.left(passed);
+    engine.counters.forwarded += passed.count() as u64;
+    engine.counters.express += passed.count() as u64;
     meter.done(Part::Track);
-    emit(engine, batch, passed);
-    meter.done(Part::Emit);
     if !waiting.lanes.is_empty() {
         whole(engine, batch, waiting.lanes);
         meter.done(Part::Slow);
@@ -180,51 +225,58 @@ pub(crate) fn process<M: Meter>(
 /// Takes the frames apart; which of them are ordinary. By itself, so that it has all registers.
 #[inline(never)]
 fn read(engine: &mut Engine, batch: &mut Batch, lanes: Lanes) -> Lanes {
-    let Engine { express, tracker, arena, .. } = engine;
+    let Engine { express, arena, .. } = engine;
     let Express { gates, lanes: notes, .. } = express;
     let mut ordinary = Lanes::default();
     notes.v6 = Lanes::default();
     for lane in lanes {
-        if lane + AHEAD < batch.len() {
-            arena.prefetch(batch.frame(lane + AHEAD));
+        if let Some(next) = batch.frame_at(lane + AHEAD) {
+            arena.prefetch(next);
         }
-        let frame = batch.frame(lane);
-        let Some(head) = arena.head(frame) else { continue };
-        let port = batch.ports[lane];
-        if lean::parse(head, arena.bytes(frame), gates, port, tracker, notes, lane).is_none() {
-            continue;
+        let Some((head, frame)) = arena.head_and_bytes(batch.frame(lane)) else { continue };
+        if lean::parse(head, frame, gates, batch.ports[lane], notes, lane).is_some() {
+            ordinary.add(lane);
         }
-        ordinary.add(lane);
     }
     ordinary
 }
 
+/// Hashes the keys of lanes, and asks the processor for where the index has them. By itself: taking frames apart needs
+/// all registers, and so does the secret.
+#[inline(never)]
+fn seek(engine: &mut Engine, lanes: Lanes) {
+    let Engine { express, tracker, .. } = engine;
+    let notes = &mut *express.lanes;
+    for lane in lanes {
+        let note = &mut notes.each[lane];
+        if notes.v6.has(lane) {
+            note.hash = tracker.hash_of(&notes.wide_keys[lane]);
+            note.place = tracker.prefetch_index::<u128>(note.hash);
+        } else {
+            note.hash = tracker.hash_of(&note.key);
+            note.place = tracker.prefetch_index::<u32>(note.hash);
+        }
+    }
+}
+
 /// Finds where the flows of lanes seem to be, and asks the processor for what is there.
-#[inline]
+#[inline(never)]
 fn look_up(engine: &mut Engine, lanes: Lanes) {
     let Engine { express, tracker, .. } = engine;
     let Express { v4, v6, lanes: notes, .. } = express;
     for lane in lanes {
-        let hash = notes.hashes[lane];
-        let Lean { sender, kind, .. } = notes.leans[lane];
-        if kind == Kind::Segment {
-            notes.candidates[lane] = NOWHERE;
-            continue;
-        }
-        let candidate = if notes.v6.has(lane) {
-            let candidate = tracker.candidate::<u128>(hash);
-            if candidate.is_some() {
-                v6.prefetch(towards(&notes.wide_keys[lane], sender));
-            }
-            candidate
+        let note = &mut notes.each[lane];
+        let sender = note.lean.sender;
+        let candidate = if note.lean.kind == Kind::Segment {
+            None
+        } else if notes.v6.has(lane) {
+            note.set = v6.prefetch(towards(&notes.wide_keys[lane], sender));
+            tracker.candidate::<u128>(note.place)
         } else {
-            let candidate = tracker.candidate::<u32>(hash);
-            if candidate.is_some() {
-                v4.prefetch(towards(&notes.keys[lane], sender));
-            }
-            candidate
+            note.set = v4.prefetch(towards(&note.key, sender));
+            tracker.candidate::<u32>(note.place)
         };
-        notes.candidates[lane] = candidate.unwrap_or(NOWHERE);
+        note.candidate = candidate.unwrap_or(NOWHERE);
     }
 }
 
@@ -248,32 +300,30 @@ enum Course {
 }
 
 #[inline]
-fn go(engine: &mut Engine, now: Tick, settled: Tick, batch: &mut Batch, lane: usize) -> Course {
+fn go(engine: &mut Engine, now: Tick, settled: Settled, batch: &mut Batch, lane: usize) -> Course {
     let course = if engine.express.lanes.v6.has(lane) {
-        let key = engine.express.lanes.wide_keys[lane];
-        go_by(engine, |express| &mut express.v6, now, settled, batch, lane, &key)
+        go_by::<u128>(engine, now, settled, batch, lane)
     } else {
-        let key = engine.express.lanes.keys[lane];
-        go_by(engine, |express| &mut express.v4, now, settled, batch, lane, &key)
+        go_by::<u32>(engine, now, settled, batch, lane)
     };
     course.unwrap_or(Course::Whole)
 }
 
 #[inline]
-fn go_by<A: Family + Destination>(
+fn go_by<A: Lane>(
     engine: &mut Engine,
-    remembered: impl Fn(&mut Express) -> &mut Adjacencies<A>,
     now: Tick,
-    settled: Tick,
+    settled: Settled,
     batch: &mut Batch,
     lane: usize,
-    key: &Key<A>,
 ) -> Option<Course> {
-    let Engine { express, tracker, generation, neighbors, arena, counters, .. } = engine;
-    let (lean, hash) = (express.lanes.leans[lane], express.lanes.hashes[lane]);
+    let Engine { express, tracker, generation, neighbors, arena, queues, counters, .. } = engine;
+    let key = A::key(&express.lanes, lane);
+    let Note { hash, candidate, set, lean, .. } = &express.lanes.each[lane];
+    let (set, lean) = (*set, *lean);
     let gate = express.gates.of(VlanIndex(lean.gate));
-    let (candidate, epoch) = (express.lanes.candidates[lane], generation.epoch());
-    let entrance = tracker.enter(settled, (candidate, hash), (key, lean.sender), gate.key, epoch)?;
+    let epoch = generation.epoch();
+    let entrance = tracker.enter(settled, (*candidate, *hash), (key, lean.sender), gate.key, epoch)?;
     let network = generation.network();
     if gate.asks_bindings {
         let source = towards(key, lean.sender.other()).address();
@@ -283,16 +333,17 @@ fn go_by<A: Family + Destination>(
         }
     }
     let (standing, address) = (Standing { now, epoch, neighbors }, towards(key, lean.sender));
-    let adjacency = match remembered(express).find(standing, address) {
+    let remembered = A::remembered(express);
+    let adjacency = match remembered.find(standing, set, address) {
         Some(adjacency) => adjacency,
-        None => remembered(express).look_up(standing, network, address)?,
+        None => remembered.look_up(standing, network, address)?,
     };
     let exit = express.gates.of(adjacency.egress);
-    let grows = !lean.has_tag() && exit.key.vid() != 0;
-    if lean.ip_length() > exit.mtu || (grows && usize::from(lean.end) + TAG > arena.layout().capacity) {
+    let (end, vid) = (usize::from(lean.end), exit.key.vid());
+    let is_retagged = lean.has_tag() && vid != 0;
+    if lean.ip_length() > exit.mtu || (!is_retagged && vid != 0 && end + TAG > arena.layout().capacity) {
         return None;
     }
-    batch.packets[lane].link.control = lean.control;
     if lean.kind == Kind::Acknowledgment {
         let head: &[u8; HEAD] = arena.head(batch.frame(lane))?;
         if let Err(reason) = tracker.acknowledge::<A>(settled, entrance, &lean::segment(head, &lean)) {
@@ -305,7 +356,7 @@ fn go_by<A: Family + Destination>(
     } else {
         tracker.datagram::<A>(settled, entrance);
     }
-    express.lanes.adjacencies[lane] = adjacency;
+    batch.controls[lane] = lean.control;
     let outcome = &mut batch.outcomes[lane];
     outcome.rule = entrance.rule;
     outcome.flow = Some(match entrance.relation() {
@@ -313,34 +364,22 @@ fn go_by<A: Family + Destination>(
         Relation::Reply => FlowRole::Reply,
     });
     outcome.out = Out::To(exit.key);
-    Some(Course::Passed)
-}
-
-/// Rewrites and queues what passed.
-#[inline]
-fn emit(engine: &mut Engine, batch: &mut Batch, lanes: Lanes) {
-    let Engine { express, arena, queues, counters, .. } = engine;
-    let Express { gates, lanes: notes, .. } = &*express;
-    for lane in lanes {
-        if let Some(next) = lanes.above(lane).next() {
-            arena.prefetch(batch.frame(next));
-        }
-        let Some(mut frame) = batch.take(lane) else { continue };
-        let (lean, adjacency) = (&notes.leans[lane], &notes.adjacencies[lane]);
-        let exit = gates.of(adjacency.egress).key;
-        let (end, vid) = (usize::from(lean.end), exit.vid());
-        if let Some(head) = arena.head_mut(&mut frame) {
-            match (lean.has_tag(), notes.v6.has(lane)) {
-                (true, is_v6) => rewrite::take_hop_at(head, HEADER + TAG, !is_v6),
-                (false, is_v6) => rewrite::take_hop_at(head, HEADER, !is_v6),
-            }
-            head[..rewrite::MACS].copy_from_slice(&adjacency.macs);
-        }
-        let tag = lean.has_tag().then_some(lean.control);
-        let fits = rewrite::retag_to(arena, &mut frame, end, tag, vid);
-        debug_assert!(fits, "`go` has seen to it");
-        queues[exit.port().index()].push(frame, Origin::Forwarded);
+    let mut frame = batch.lend(lane).expect("a live lane has its frame");
+    let head = arena.head_mut(&mut frame).expect("what was read has a head");
+    let is_v4 = size_of::<A>() == size_of::<u32>();
+    match lean.has_tag() {
+        true => rewrite::take_hop_at(head, HEADER + TAG, is_v4),
+        false => rewrite::take_hop_at(head, HEADER, is_v4),
     }
-    counters.forwarded += lanes.count() as u64;
-    counters.express += lanes.count() as u64;
+    head[..rewrite::MACS].copy_from_slice(&adjacency.macs);
+    if is_retagged {
+        // Between two tagged VLANs, as most frames go.
+        rewrite::retag_at(head, lean.control, vid);
+        arena.set_length(&mut frame, end);
+    } else {
+        let fits = rewrite::push_or_pop(arena, &mut frame, end, lean.has_tag(), vid);
+        debug_assert!(fits, "that was seen to");
+    }
+    queues[exit.key.port().index()].push(frame, Origin::Forwarded);
+    Some(Course::Passed)
 }
