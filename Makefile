@@ -8,9 +8,9 @@ DESTDIR ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 600
 
-# cc to m4: libxdp and libbpf are compiled in. The last four are run: by the tests and the demo, to lay wires
-# between network namespaces and to ping over them, and to count instructions.
-PACKAGES := gcc libc6-dev make pkg-config clang m4 libelf-dev zlib1g-dev iproute2 ethtool iputils-ping valgrind
+# cc to m4: libxdp and libbpf are compiled in. The last five are run: by the tests and the demo, to lay wires
+# between network namespaces and to ping over them, to collect flows, and to count instructions.
+PACKAGES := gcc libc6-dev make pkg-config clang m4 libelf-dev zlib1g-dev iproute2 ethtool iputils-ping nfdump valgrind
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM := $(TARGET)/release/bulkhead

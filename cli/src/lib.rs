@@ -14,12 +14,14 @@
 #[macro_use]
 mod stream;
 
+pub mod capture;
 pub mod change;
 pub mod command;
 pub mod config;
 pub mod control;
 pub mod demo;
 pub mod diagnostic;
+pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod feed;
@@ -27,3 +29,4 @@ pub mod replay;
 pub mod run;
 pub mod stats;
 pub mod testbed;
+pub mod top;

@@ -29,7 +29,7 @@ const COMMANDS: [(&str, &[i32]); 11] = [
     ("why -c configs/three-tier.toml --from 10.0.10.10 --to 10.0.20.10 --service tcp/8080", &[0]),
     ("why -c configs/invalid/bad-date.toml --from 10.0.0.1 --to 10.0.0.2 --service any", &[2]),
     ("replay -c configs/three-tier.toml --in trunk0=configs/samples/three-tier.pcap", &[0]),
-    ("replay -c configs/three-tier.toml --in trunk0=configs/samples/three-tier.pcap --verdicts -", &[2]),
+    ("replay -c configs/three-tier.toml --in trunk0=configs/samples/three-tier.pcap --verdicts -", &[0, 2]),
     ("replay -c configs/three-tier.toml --in trunk0=configs", &[2]),
     // Whether the reader is gone or the disk is full is all that they know of.
     ("schema", &[0, 2]),
@@ -51,6 +51,23 @@ fn no_command_panics_where_the_disk_is_full() {
         let status = bulkhead(arguments).stdout(full()).stderr(full()).status().unwrap();
         assert!(expected.contains(&status.code().unwrap_or(-1)), "{arguments}: {status}");
     }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_fault_and_a_full_disk_is_one() {
+    let replay = || {
+        let mut command = bulkhead(
+            "replay -c configs/three-tier.toml --in trunk0=configs/samples/three-tier.pcap --verdicts -",
+        );
+        command.stderr(Stdio::piped());
+        command
+    };
+    let left = replay().stdout(closed()).output().unwrap();
+    assert_eq!((left.status.code(), String::from_utf8_lossy(&left.stderr).as_ref()), (Some(0), ""));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = replay().stdout(full).output().unwrap();
+    assert_eq!(full.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&full.stderr).contains("error: "), "{full:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! that keys in a row could still crowd a few buckets; a folded multiplication by another part of the secret
 //! spreads them.
 
-use classifier::flow::Key;
+use classifier::flow::{FlowKey, Key};
 use siphasher::sip::SipHasher13;
 
 /// The hash of a flow's key, of the one tracker that made it.
@@ -64,6 +64,8 @@ pub(crate) trait Address: Copy + Eq + Into<u128> {
     fn hash(secret: &Secret, key: &Key<Self>) -> u64;
     /// Whether two keys are the same, in fewer comparisons than fields.
     fn same(a: &Key<Self>, b: &Key<Self>) -> bool;
+    /// A key of either family.
+    fn flow_key(key: Key<Self>) -> FlowKey;
 }
 
 /// Whether all but the addresses are the same.
@@ -82,6 +84,10 @@ fn tail<A>(key: &Key<A>) -> (u32, u32) {
 }
 
 impl Address for u32 {
+    fn flow_key(key: Key<u32>) -> FlowKey {
+        FlowKey::V4(key)
+    }
+
     #[inline(always)]
     fn hash(secret: &Secret, key: &Key<u32>) -> u64 {
         let (ports, rest) = tail(key);
@@ -96,6 +102,10 @@ impl Address for u32 {
 }
 
 impl Address for u128 {
+    fn flow_key(key: Key<u128>) -> FlowKey {
+        FlowKey::V6(key)
+    }
+
     #[inline]
     fn hash(secret: &Secret, key: &Key<u128>) -> u64 {
         let (ports, rest) = tail(key);

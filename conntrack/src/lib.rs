@@ -4,7 +4,8 @@
 //! randomness is the secret that [`Tracker::new`] is given.
 //!
 //! Invariants:
-//! - All memory is taken in [`Tracker::new`] and [`Tracker::reserve_rules`]; nothing else allocates.
+//! - All memory is taken in [`Tracker::new`] and [`Tracker::reserve_rules`], and
+//!   [`Tracker::keep_ledger`] where flows are counted; nothing else allocates.
 //! - A flow whose deadline has passed is never found, whether or not its timer has run.
 //! - A packet that is forwarded without an update creates nothing, extends no timer and changes no state.
 //! - A flow that is established is never evicted.
@@ -20,6 +21,7 @@ mod evict;
 mod flood;
 mod hash;
 mod index;
+mod ledger;
 mod limits;
 mod moment;
 mod packet;
@@ -43,6 +45,7 @@ mod wheel;
 pub use flood::FloodLevel;
 pub use hash::FlowHash;
 pub use index::Place;
+pub use ledger::{EndReason, FlowReport, Passed};
 pub use packet::{Opening, Packet, Relation, Tracked};
 pub use state::State;
 pub use statistics::Statistics;

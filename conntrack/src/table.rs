@@ -15,6 +15,7 @@ use crate::entry::{Body, Entry};
 use crate::flood::{Census, Groups};
 use crate::hash::{Address, Secret};
 use crate::index::{Index, Place};
+use crate::ledger::{EndReason, Ledger, Tally};
 use crate::memory::{prefetch, reserve};
 use crate::moment::Moment;
 use crate::peers::Side;
@@ -42,6 +43,8 @@ pub(crate) struct Table<A> {
     closing: Vec<u32>,
     census: Census,
     length: usize,
+    /// Where somebody wants to know what passes.
+    ledger: Option<Box<Ledger<A>>>,
 }
 
 impl<A: Address> Table<A> {
@@ -57,6 +60,7 @@ impl<A: Address> Table<A> {
             closing: Vec::with_capacity(capacity),
             census: Census::new(secret),
             length: 0,
+            ledger: None,
         }
     }
 
@@ -145,6 +149,9 @@ impl<A: Address> Table<A> {
             self.entries[slot as usize] = entry;
             self.notes[slot as usize] = note;
         }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.begin(slot);
+        }
         self.length += 1;
         self.enlist(slot, body.class());
         self.arm(now, slot);
@@ -152,15 +159,22 @@ impl<A: Address> Table<A> {
     }
 
     /// Ends a flow.
-    pub(crate) fn remove(&mut self, slot: u32) {
+    pub(crate) fn remove(&mut self, slot: u32, why: EndReason) {
         self.wheel.unset(slot);
-        self.release(slot);
+        self.release(slot, why);
     }
 
     /// Gives back the place of an entry that is off the wheel.
-    fn release(&mut self, slot: u32) {
-        let Entry { key, body } = self.entries[slot as usize];
+    fn release(&mut self, slot: u32, why: EndReason) {
+        let entry = self.entries[slot as usize];
+        let Entry { key, body } = entry;
         self.entries[slot as usize].body.bury();
+        if let Some(ledger) = &mut self.ledger {
+            // One that its ends have closed has only waited for stragglers.
+            let is_closed = why == EndReason::Idle && body.class() == Class::Closing;
+            let why = if is_closed { EndReason::Closed } else { why };
+            ledger.end(slot, entry, self.notes[slot as usize].opened, why);
+        }
         self.index.remove(A::hash(&self.secret, &key), slot);
         self.delist(slot, body.class());
         self.wheel.give_back(slot);
@@ -272,12 +286,35 @@ impl<A: Address> Table<A> {
             let body = self.entries[slot as usize].body;
             if all || body.deadline.has_come(moment) {
                 gone(&body);
-                self.release(slot);
+                self.release(slot, EndReason::Idle);
             } else {
                 self.arm(now, slot);
             }
         }
         false
+    }
+
+    /// Counts what passes from now on, in a table of `capacity` slots. This allocates.
+    pub(crate) fn keep_ledger(&mut self, capacity: usize) {
+        self.ledger.get_or_insert_with(|| Box::new(Ledger::new(capacity, self.entries.len())));
+    }
+
+    /// Counts a packet of an entry's flow, where there is a ledger.
+    #[inline]
+    pub(crate) fn count_packet(&mut self, slot: u32, now: Moment, side: Side, octets: u16) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.add(slot, now, side, octets);
+        }
+    }
+
+    /// What has passed by a flow since this was asked last.
+    pub(crate) fn take_tally(&mut self, slot: u32) -> Option<Tally> {
+        self.ledger.as_mut().map(|ledger| ledger.take(slot))
+    }
+
+    /// The ledger.
+    pub(crate) fn ledger_mut(&mut self) -> Option<&mut Ledger<A>> {
+        self.ledger.as_deref_mut()
     }
 
     /// The slots in use.

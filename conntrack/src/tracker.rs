@@ -15,6 +15,7 @@ mod admission;
 mod continuation;
 mod express;
 mod inspection;
+mod ledger;
 mod pressure;
 mod snapshot;
 mod timers;
@@ -24,6 +25,7 @@ use crate::entry::Body;
 use crate::evict::Dice;
 use crate::flood::Flood;
 use crate::hash::FlowHash;
+use crate::ledger::EndReason;
 use crate::limits::RuleCounts;
 use crate::moment::Moment;
 use crate::packet::{Opening, Packet, Relation, Tracked};
@@ -161,7 +163,7 @@ impl Tracker {
             (FlowKey::V4(_), FlowHash::V6(_)) | (FlowKey::V6(_), FlowHash::V4(_)) => return None,
         };
         if self.body(flow).deadline.has_come(Moment::of(now)) {
-            self.end(flow);
+            self.end(flow, EndReason::Idle);
             self.statistics.expired += 1;
             return None;
         }
@@ -235,16 +237,16 @@ impl Tracker {
         if self.ended == Some(flow) {
             self.ended = None;
         }
-        self.end(flow);
+        self.end(flow, EndReason::Forced);
         self.statistics.removed += 1;
     }
 
-    fn end(&mut self, flow: FlowId) {
+    fn end(&mut self, flow: FlowId, why: EndReason) {
         self.counts.subtract(self.body(flow).rule());
         if flow.is_v6() {
-            self.v6.remove(flow.slot());
+            self.v6.remove(flow.slot(), why);
         } else {
-            self.v4.remove(flow.slot());
+            self.v4.remove(flow.slot(), why);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A flow as the rest of the gateway sees it.
 
+use crate::entry::Body;
+use crate::peers::Side;
 use crate::state::State;
 use crate::terms::{Epoch, RuleKey};
 use classifier::addr::{Mac, VlanKey};
@@ -67,4 +69,21 @@ pub struct FlowView {
     pub age: Duration,
     /// When it ends if nothing more is heard of it.
     pub expires_in: Duration,
+}
+
+impl FlowView {
+    pub(crate) fn of(key: FlowKey, body: &Body, age: Duration, expires_in: Duration) -> FlowView {
+        FlowView {
+            key,
+            opener: body.opener(),
+            opener_vlan: body.vlan(Side::Opener).expect("the opener's VLAN is always known"),
+            responder_vlan: body.vlan(Side::Responder),
+            opener_mac: body.opener_mac(),
+            rule: body.rule(),
+            epoch: body.epoch(),
+            state: body.state(),
+            age,
+            expires_in,
+        }
+    }
 }

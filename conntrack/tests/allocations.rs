@@ -6,7 +6,7 @@ use classifier::flow::{Domain, FlowKey};
 use classifier::wire::{TcpFlags, TcpSegment, Transport, protocol};
 use conntrack::config::Config;
 use conntrack::time::Tick;
-use conntrack::{Epoch, Packet, RuleKey, Terms, Tracked, Tracker};
+use conntrack::{Epoch, Packet, Relation, RuleKey, Terms, Tracked, Tracker};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -78,7 +78,11 @@ fn churn(tracker: &mut Tracker, mut now: Tick) -> u64 {
             let packet = Packet { key, sender, vlan, source_mac: Mac::ZERO, transport: *transport };
             let hash = tracker.hash(&key);
             tracker.prefetch(hash);
-            if let Tracked::New(opening) = tracker.track(now, &packet) {
+            let tracked = tracker.track(now, &packet);
+            if let Tracked::Flow { flow, relation } = tracked {
+                tracker.count_packet(flow, relation, 100);
+            }
+            if let Tracked::New(opening) = tracked {
                 let terms = Terms {
                     epoch: Epoch(1),
                     rule: Some(RuleKey(n % 10)),
@@ -86,11 +90,16 @@ fn churn(tracker: &mut Tracker, mut now: Tick) -> u64 {
                     max_flows: Some(800),
                     responder_vlan: Some(theirs),
                 };
-                opened += u64::from(tracker.open(now, opening, terms).is_ok());
+                let flow = tracker.open(now, opening, terms);
+                flow.iter().for_each(|flow| tracker.count_packet(*flow, Relation::Established, 60));
+                opened += u64::from(flow.is_ok());
             }
         }
         now = now + Duration::from_millis(u64::from(n % 40));
         tracker.advance(now);
+        if n % 1000 == 0 {
+            assert_eq!(tracker.report_ended(|report| assert!(report.forth.packets > 0)), 0);
+        }
     }
     opened
 }
@@ -100,6 +109,7 @@ fn nothing_allocates_after_the_start() {
     let config = Config { max_flows: 3000, ..Config::default() };
     let mut tracker = Tracker::new(&config, [9; 16]);
     tracker.reserve_rules(10);
+    tracker.keep_ledger();
     let before = ALLOCATIONS.get();
     assert!(before > 0, "the counter counts");
     let opened = churn(&mut tracker, Tick(1_000_000_000));

@@ -5,6 +5,7 @@ use crate::answer::{LARGEST, LinkHeader};
 use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, Outcome, Verdict};
 use crate::counters::Counters;
+use crate::event::ReportSink;
 use crate::generation::Generation;
 use crate::hits::Hits;
 use crate::limiter::Limiter;
@@ -12,14 +13,16 @@ use crate::macs::Macs;
 use crate::meter::{Meter, Part};
 use crate::neighbors::Neighbors;
 use crate::network::{Role, Vlan, VlanIndex};
+use crate::pace::Pace;
 use crate::stage;
 use crate::stage::express::Express;
 use crate::stage::reassemble::Fragments;
+use crate::tap::Tap;
 use classifier::addr::{PortId, VlanKey};
 use classifier::reason::DropReason;
 use classifier::wire::{Packet, link};
 use conntrack::time::Tick;
-use conntrack::{Tracker, config};
+use conntrack::{EndReason, FlowReport, Tracker, config};
 use std::sync::Arc;
 
 /// What is done where a neighbor's MAC is not known.
@@ -99,6 +102,9 @@ pub struct Engine {
     pub(crate) resolve: Resolve,
     pub(crate) hits: Hits,
     pub(crate) express: Express,
+    pub(crate) pace: Pace,
+    reports: Option<ReportSink>,
+    tap: Option<Box<Tap>>,
     aged: Tick,
 }
 
@@ -141,6 +147,9 @@ impl Engine {
             pool,
             resolve,
             hits,
+            pace: Pace::default(),
+            reports: None,
+            tap: None,
             aged: Tick(0),
         }
     }
@@ -196,7 +205,13 @@ impl Engine {
 
     /// The same, while `meter` is told of each part that is done.
     pub fn process_metered<M: Meter>(&mut self, now: Tick, batch: &mut Batch, meter: &mut M) {
+        if let Some(tap) = &mut self.tap {
+            tap.stage(&self.arena, batch);
+        }
         crate::pipeline::run(self, now, batch, meter);
+        if let Some(tap) = &mut self.tap {
+            tap.tell(now, self.generation.epoch(), batch);
+        }
         for lane in batch.held() {
             if let Some(frame) = batch.take(lane) {
                 self.pool.give(frame);
@@ -204,6 +219,7 @@ impl Engine {
         }
         self.counters.received += batch.len() as u64;
         self.counters.batches += 1;
+        self.report_ended();
         meter.done(Part::Settle);
     }
 
@@ -222,6 +238,7 @@ impl Engine {
                 self.tracker.advance_some(now, flows);
             }
         }
+        self.report_ended();
         stage::resolve::run_timers(self, now);
         stage::reassemble::run_timers(self, now);
         if now.since(self.aged) >= MINUTE {
@@ -246,6 +263,58 @@ impl Engine {
                 self.pool.give(waiting.frame);
             }
         }
+    }
+
+    /// Counts what passes by each flow from now on, and reports flows that end to `sink`. This allocates.
+    pub fn report_flows(&mut self, sink: ReportSink) {
+        self.tracker.keep_ledger();
+        self.reports = Some(sink);
+    }
+
+    /// Copies frames through a tap from now on.
+    ///
+    /// # Errors
+    /// There is one already; the tap comes back.
+    pub fn attach(&mut self, tap: Box<Tap>) -> Result<(), Box<Tap>> {
+        match &self.tap {
+            Some(_) => Err(tap),
+            None => {
+                self.tap = Some(tap);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the tap off.
+    pub fn detach(&mut self) -> Option<Box<Tap>> {
+        self.tap.take()
+    }
+
+    /// Hands on what has ended, where somebody wants to know.
+    #[inline]
+    fn report_ended(&mut self) {
+        if let Some(sink) = &self.reports {
+            let lost = self.tracker.report_ended(|report| sink.send(report));
+            sink.lose(lost);
+        }
+    }
+
+    /// Reports the flows that live as ended: nobody will hear of them any more.
+    pub(crate) fn report_last(&mut self) {
+        self.report_ended();
+        let Some(sink) = &self.reports else { return };
+        let flows: Vec<_> = self.tracker.flows().collect();
+        for flow in flows {
+            if let Some(report) = self.tracker.report(flow) {
+                sink.send(FlowReport { end: Some(EndReason::Forced), ..report });
+            }
+        }
+    }
+
+    /// What its worker's turns have taken.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// What the engine has counted.

@@ -7,8 +7,8 @@ use crate::batch::{Batch, FlowRole, Out, Outcome, Verdict};
 use crate::neighbors::WAITING_TOTAL;
 use classifier::addr::PortId;
 use classifier::wire::Kind;
-use conntrack::Epoch;
 use conntrack::time::Tick;
+use conntrack::{Epoch, FlowReport};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -37,6 +37,8 @@ pub struct Event {
     pub source_port: u16,
     /// Destination port, or ICMP type and code.
     pub destination_port: u16,
+    /// Bytes from the IP header on.
+    pub octets: u16,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -66,6 +68,54 @@ pub fn ring() -> (EventSink, EventSource) {
 
 impl EventSource {
     /// Events that found no room, since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// Reports of flows that a ring holds.
+pub const REPORTS: usize = 16 * 1024;
+
+/// A worker's end of a ring of flow reports.
+#[derive(Clone, Debug)]
+pub struct ReportSink {
+    sender: Sender<FlowReport>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The reader's end.
+#[derive(Clone, Debug)]
+pub struct ReportSource {
+    /// The reports, oldest first.
+    pub receiver: Receiver<FlowReport>,
+    lost: Arc<AtomicU64>,
+}
+
+/// A ring of flow reports, empty.
+#[must_use]
+pub fn report_ring() -> (ReportSink, ReportSource) {
+    let (sender, receiver) = bounded(REPORTS);
+    let lost = Arc::new(AtomicU64::new(0));
+    (ReportSink { sender, lost: Arc::clone(&lost) }, ReportSource { receiver, lost })
+}
+
+impl ReportSink {
+    pub(crate) fn send(&self, report: FlowReport) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(report) {
+            self.lose(1);
+        }
+    }
+
+    pub(crate) fn lose(&self, count: u64) {
+        if count > 0 {
+            self.lost.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+impl ReportSource {
+    /// Reports that found no room, since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
@@ -108,6 +158,7 @@ impl Teller {
                 protocol: packet.protocol,
                 source_port: packet.source_port,
                 destination_port: packet.destination_port,
+                octets: packet.octets(),
                 outcome,
             };
             match waits {

@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::hits::Hits;
 use crate::network::VlanIndex;
 use classifier::addr::{Mac, VlanKey};
-use conntrack::FlowView;
+use conntrack::{FlowReport, FlowView};
 use std::net::IpAddr;
 
 /// Flows that a worker looks at in one go.
@@ -40,6 +40,15 @@ impl Engine {
         let tracker = self.tracker();
         let (flows, next) = tracker.flows_from(cursor, PORTION);
         into.extend(flows.map(|flow| tracker.flow(flow)));
+        next
+    }
+
+    /// What has passed by the flows from `cursor` on since they were last reported, as [`Engine::flows_from`]
+    /// portions them; those by which nothing has are left out.
+    pub fn reports_from(&mut self, cursor: u64, into: &mut Vec<FlowReport>) -> Option<u64> {
+        let (flows, next) = self.tracker.flows_from(cursor, PORTION);
+        let flows: Vec<_> = flows.collect();
+        into.extend(flows.into_iter().filter_map(|flow| self.tracker.report(flow)));
         next
     }
 

@@ -36,6 +36,8 @@ mod errand;
 pub mod event;
 pub mod hits;
 pub mod inspect;
+pub mod pace;
+pub mod tap;
 pub mod worker;
 
 pub use errand::{Answer, ErrandError};

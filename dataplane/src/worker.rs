@@ -213,8 +213,10 @@ impl Worker {
         let mut received = Vec::with_capacity(LANES);
         let mut quiet = 0_u32;
         let mut timers = Tick(0);
+        let mut work = 0;
         while !self.control.stop.load(Ordering::Acquire) {
             let now = clock.now();
+            self.engine.pace.turn(now, work);
             self.take_up_generation();
             let has_errand = self.control.errands[self.index].run_one(&mut self.engine);
             if now.since(timers) >= TIMERS_EVERY {
@@ -222,7 +224,7 @@ impl Worker {
                 self.engine.tick(now, Sweep::AtMost(SWEEP));
                 self.transmit();
             }
-            let work = self.turn(now, &mut batch, &mut received);
+            work = self.turn(now, &mut batch, &mut received);
             self.tell_late();
             quiet = if work == 0 && !has_errand { quiet.saturating_add(1) } else { 0 };
             if quiet > IDLE_TURNS && self.idle == Idle::Adaptive {
@@ -233,6 +235,7 @@ impl Worker {
         self.tell_late();
         self.transmit();
         let counters = self.engine.counters().clone();
+        self.engine.report_last();
         let mut tracker = self.engine.into_tracker();
         tracker.advance(clock.now());
         Stopped { counters, tracker }

@@ -107,6 +107,14 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// Bytes of the IP packet from its header on, without padding; of what is not IP, of all behind the link header.
+    #[must_use]
+    #[inline]
+    pub fn octets(&self) -> u16 {
+        // An IP packet without a jumbo payload has at most 65,575 bytes, of which a frame holds far fewer.
+        self.end.saturating_sub(u32::from(self.link.payload)).min(u32::from(u16::MAX)) as u16
+    }
+
     /// Takes a frame apart.
     #[must_use]
     pub fn parse(frame: &[u8]) -> Packet {

@@ -2,9 +2,10 @@
 
 use crate::control::Desk;
 use crate::export::{
-    Collect, EventFile, Exporter, Exporting, FileOptions, Responder, Syslog, SyslogTarget, listen_address,
+    Collect, EventFile, Exporter, Exporting, FileOptions, Ipfix, IpfixOptions, Responder, Syslog,
+    SyslogTarget, collector_address, listen_address,
 };
-use crate::run::Sandbox;
+use crate::run::{Host, Sandbox};
 use crate::run::hub::{Feed, Told, What};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,15 @@ pub(super) struct Exports {
     /// Send events as syslog messages (RFC 5424): `unix:/dev/log` or `udp:ADDRESS:PORT`.
     #[arg(long, value_name = "WHERE")]
     syslog: Option<SyslogTarget>,
+    /// Send flows and drops as IPFIX records (RFC 7011) by UDP to a collector: `ADDRESS:PORT`, with 4739 as its usual port.
+    #[arg(long, value_name = "ADDRESS", value_parser = collector_address)]
+    ipfix: Option<SocketAddr>,
+    /// Tell the collector of flows that live every so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    ipfix_active: u64,
+    /// Name the rule in each record, as element 1 of this private enterprise number (your own, of IANA's registry).
+    #[arg(long, value_name = "NUMBER")]
+    ipfix_enterprise: Option<u32>,
     /// Serve counters to Prometheus at `http://ADDRESS/metrics`; a port alone is one of 127.0.0.1.
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     metrics: Option<SocketAddr>,
@@ -47,6 +57,7 @@ const AT_THE_END: Duration = Duration::from_secs(2);
 /// The exporters at work.
 pub(super) struct Exporters {
     at_work: Vec<Exporting>,
+    ipfix: Option<Ipfix>,
     reopen: Arc<AtomicBool>,
 }
 
@@ -84,7 +95,12 @@ impl Exports {
             EventFile::open(path, options, Arc::clone(&reopen))
                 .map_err(|error| format!("{}: {error}", path.display()))
         });
-        Ok(Opened { file: file.transpose()?, syslog: self.syslog.clone(), reopen })
+        let ipfix = self.ipfix.map(|collector| IpfixOptions {
+            collector,
+            active: Duration::from_secs(self.ipfix_active),
+            enterprise: self.ipfix_enterprise,
+        });
+        Ok(Opened { file: file.transpose()?, syslog: self.syslog.clone(), ipfix, reopen })
     }
 }
 
@@ -92,12 +108,13 @@ impl Exports {
 pub(super) struct Opened {
     file: Option<EventFile>,
     syslog: Option<SyslogTarget>,
+    ipfix: Option<IpfixOptions>,
     reopen: Arc<AtomicBool>,
 }
 
 impl Opened {
     /// Starts the exporters.
-    pub(super) fn start(self, feed: &Feed) -> std::io::Result<Exporters> {
+    pub(super) fn start(self, feed: &Feed, host: &Host) -> std::io::Result<Exporters> {
         let mut at_work = Vec::new();
         at_work.push(match self.file {
             Some(file) => Exporting::start("file", feed, file)?,
@@ -106,7 +123,10 @@ impl Opened {
         if let Some(target) = self.syslog {
             at_work.push(Exporting::start("syslog", feed, Syslog::new(target, &host_name()))?);
         }
-        Ok(Exporters { at_work, reopen: self.reopen })
+        let interfaces = || host.gateway().guards().iter().map(|guard| guard.interface().index).collect();
+        let ipfix =
+            self.ipfix.map(|options| Ipfix::start(options, Arc::clone(host.shared()), feed, interfaces()));
+        Ok(Exporters { at_work, ipfix: ipfix.transpose()?, reopen: self.reopen })
     }
 }
 
@@ -116,11 +136,16 @@ impl Exporters {
         self.reopen.store(true, Ordering::Release);
     }
 
+    /// Tells of what only workers know. To be called before they end.
+    pub(super) fn last_look(&self) {
+        self.ipfix.iter().for_each(Ipfix::last_look);
+    }
+
     /// Waits for what is still to be handed on, once the hub has ended.
     pub(super) fn finish(self) {
         let deadline = Instant::now() + AT_THE_END;
-        let late =
-            self.at_work.into_iter().filter_map(|export| (!export.finish(deadline)).then_some(())).count();
+        let at_work = self.at_work.into_iter().chain(self.ipfix.map(Ipfix::into_exporting));
+        let late = at_work.filter_map(|export| (!export.finish(deadline)).then_some(())).count();
         if late > 0 {
             tell!("bulkhead: the last events could not be handed on in {} seconds", AT_THE_END.as_secs());
         }

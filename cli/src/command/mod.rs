@@ -1,10 +1,12 @@
 //! The command line: one file for each command, and the exit codes that they share.
 
 mod act;
+mod capture;
 mod change;
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod exports;
 mod man;
 mod observe;
@@ -13,6 +15,7 @@ mod run;
 mod schema;
 mod show;
 mod table;
+mod top;
 mod why;
 
 use crate::config::{Checked, LoadError, load_checked};
@@ -35,6 +38,8 @@ pub struct CommandLine {
 enum Command {
     /// Put a gateway file into force on a running gateway.
     Apply(change::Apply),
+    /// Write frames that a running gateway judges, with their verdicts, to a pcapng file.
+    Capture(capture::Capture),
     /// Check a gateway file and all that it includes, and run its tests.
     Check(check::Check),
     /// Keep the change that was applied with `--confirm`.
@@ -45,6 +50,8 @@ enum Command {
     Man(man::Man),
     /// Show the gateway at work between three network namespaces.
     Demo(demo::DemoCommand),
+    /// Say whether this machine is fit to be a gateway.
+    Doctor(doctor::Doctor),
     /// Tell what a file or an earlier version would change of what is in force.
     Diff(change::Diff),
     /// List, count or end live flows.
@@ -71,6 +78,8 @@ enum Command {
     Segment(act::Segment),
     /// Show what a running gateway knows and counts.
     Show(show::Show),
+    /// Show what a running gateway does, on a screen.
+    Top(top::Top),
     /// Say what the policy makes of one new flow, and why.
     Why(why::WhyCommand),
 }
@@ -81,11 +90,13 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
             Command::Apply(apply) => apply.run(),
+            Command::Capture(capture) => capture.run(),
             Command::Check(check) => check.run(),
             Command::Confirm(confirm) => confirm.run(),
             Command::Completions(completions) => completions.run(CommandLine::command()),
             Command::Man(man) => man.run(CommandLine::command()),
             Command::Demo(demo) => demo.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Diff(diff) => diff.run(),
             Command::Flow(flow) => flow.run(),
             Command::History(history) => history.run(),
@@ -99,6 +110,7 @@ impl CommandLine {
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(),
             Command::Show(show) => show.run(),
+            Command::Top(top) => top.run(),
             Command::Why(why) => why.run(),
         };
         outcome.into()

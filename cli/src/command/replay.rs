@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::config::{self, Configuration};
-use crate::replay::{Line, Replay};
+use crate::replay::{Line, Replay, ReplayError};
 use classifier::addr::PortId;
 use classifier::policy::Timestamp;
 use classifier::reason::DropReason;
@@ -82,11 +82,13 @@ impl ReplayCommand {
                 self.summarize(&counters);
                 Outcome::Success
             }
-            Err(message) => failed(&message),
+            // Who has seen enough (`| head`) has had what he asked for.
+            Err(Stopped::NobodyReads) => Outcome::Success,
+            Err(Stopped::Fault(message)) => failed(&message),
         }
     }
 
-    fn replay(&self, configuration: &Configuration, input: &Merge) -> Result<Counters, String> {
+    fn replay(&self, configuration: &Configuration, input: &Merge) -> Result<Counters, Stopped> {
         let writers = self.open_outputs(configuration)?;
         let resolve = if self.wait_for_neighbors { Resolve::Ask } else { Resolve::Placeholder };
         let mut sink: Option<Box<dyn Write>> = match &self.verdicts {
@@ -104,13 +106,13 @@ impl ReplayCommand {
                 sink.write_all(b"\n")
             }
         };
-        let mut replay = Replay::new(configuration, input, writers, resolve).map_err(|e| e.to_string())?;
+        let mut replay = Replay::new(configuration, input, writers, resolve)?;
         for (port, at, data) in input.iter() {
-            replay.frame(port, at, data, &mut settled).map_err(|e| e.to_string())?;
+            replay.frame(port, at, data, &mut settled)?;
         }
-        let counters = replay.finish(&mut settled).map_err(|e| e.to_string())?;
+        let counters = replay.finish(&mut settled)?;
         if let Some(mut sink) = sink {
-            sink.flush().map_err(|e| format!("the verdicts can't be written: {e}"))?;
+            sink.flush().map_err(ReplayError::Lines)?;
         }
         Ok(counters)
     }
@@ -159,6 +161,30 @@ impl ReplayCommand {
         } else {
             std::io::stdout().write_all(text.as_bytes())
         };
+    }
+}
+
+/// Why a replay did not come to its end.
+enum Stopped {
+    /// The lines go into a pipe whose reader has gone.
+    NobodyReads,
+    Fault(String),
+}
+
+impl From<ReplayError> for Stopped {
+    fn from(error: ReplayError) -> Stopped {
+        match error {
+            ReplayError::Lines(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => {
+                Stopped::NobodyReads
+            }
+            other => Stopped::Fault(other.to_string()),
+        }
+    }
+}
+
+impl From<String> for Stopped {
+    fn from(message: String) -> Stopped {
+        Stopped::Fault(message)
     }
 }
 

@@ -130,7 +130,7 @@ impl Run {
         });
         let sources = vec![host.gateway().events().clone()];
         let feed = self.exports.feed();
-        let exports = opened.start(&feed).and_then(|exporters| {
+        let exports = opened.start(&feed, &host).and_then(|exporters| {
             // Before anything that came after it.
             restored.into_iter().for_each(|restored| feed.note(restored));
             let hub = Hub::start(sources, Arc::clone(host.shared()), feed.clone(), self.exports.rate())?;
@@ -244,6 +244,7 @@ impl Run {
         if let Err(error) = host.keep_hits() {
             tell!("bulkhead: rule hits are not kept: {error}");
         }
+        exporters.last_look();
         let stop = host.into_gateway().ok_or(WorkerDied).and_then(Gateway::stop);
         // What the workers have told of to the last.
         drop(hub);

@@ -20,8 +20,8 @@ pub use client::{Client, ClientError};
 pub use desk::{Desk, Order, Outbox};
 pub use line::{Budget, LineReader, ReadError};
 pub use protocol::{
-    ApplyOptions, Envelope, EstablishedFlows, EventFilter, EventVerdict, Failure, FailureCode, FlowFilter,
-    Hello, PROTOCOL, Reply, Request, Show,
+    ApplyOptions, CaptureOptions, Envelope, EstablishedFlows, EventFilter, EventVerdict, Failure,
+    FailureCode, FlowFilter, Hello, PROTOCOL, Reply, Request, Show,
 };
 pub use server::{Server, User};
 

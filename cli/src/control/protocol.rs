@@ -63,6 +63,15 @@ pub enum Request {
         #[serde(default)]
         last: Option<u64>,
     },
+    /// Frames as they come in, with what becomes of them, until the client goes away.
+    Capture {
+        /// Which.
+        #[serde(default)]
+        filter: EventFilter,
+        /// How many, and how much of each.
+        #[serde(default)]
+        options: CaptureOptions,
+    },
     /// Puts a configuration into force.
     Apply {
         /// Its files.
@@ -132,6 +141,20 @@ pub enum Request {
         #[serde(default)]
         verify: bool,
     },
+}
+
+/// How much is captured.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaptureOptions {
+    /// Only what is dropped or rejected.
+    pub drops: bool,
+    /// The answer ends after so many frames.
+    pub count: Option<u64>,
+    /// The answer ends after so many seconds.
+    pub for_s: Option<f64>,
+    /// Bytes of each frame that are told.
+    pub snaplen: Option<u64>,
 }
 
 /// How a configuration is put into force.

@@ -7,11 +7,13 @@
 mod exposition;
 mod file;
 mod http;
+mod ipfix;
 mod syslog;
 
 pub use exposition::{Exposition, Kind};
 pub use file::{EventFile, FileOptions};
 pub use http::{Collect, Responder, listen_address};
+pub use ipfix::{Ipfix, IpfixOptions, collector_address};
 pub use syslog::{Syslog, SyslogTarget};
 
 use crate::run::hub::{Feed, Told};

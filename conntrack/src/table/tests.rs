@@ -3,6 +3,7 @@
 use super::Table;
 use crate::entry::Body;
 use crate::hash::Address;
+use crate::ledger::EndReason;
 use crate::moment::{Moment, Span};
 use crate::peers::Peers;
 use crate::state::State;
@@ -77,7 +78,7 @@ fn agrees_with_a_hash_map<A: Address + From<u32> + Hash + Debug>() {
                 table.reclassify(known.0, old);
             }
             (7, Some(known)) => {
-                table.remove(known.0);
+                table.remove(known.0, EndReason::Forced);
                 model.remove(&key);
             }
             (8, _) => {

@@ -4,6 +4,7 @@
 use super::Tracker;
 use crate::entry::Body;
 use crate::evict;
+use crate::ledger::EndReason;
 use crate::limits::RuleCounts;
 use crate::moment::{Moment, Span};
 use crate::packet::Opening;
@@ -35,7 +36,7 @@ impl Tracker {
         }
         match old {
             Some(old) => {
-                self.end(old);
+                self.end(old, EndReason::Closed);
                 self.statistics.replaced += 1;
             }
             None => {
@@ -94,13 +95,13 @@ impl Tracker {
         let Tracker { v4, v6, dice, .. } = self;
         let closing = evict::closing(v4, dice, moment).map(FlowId::v4);
         if let Some(victim) = closing.or_else(|| evict::closing(v6, dice, moment).map(FlowId::v6)) {
-            self.end(victim);
+            self.end(victim, EndReason::NoRoom);
             self.statistics.evicted_closing += 1;
             return Ok(());
         }
         let half_open = evict::half_open(v4, dice, moment).map(FlowId::v4);
         if let Some(victim) = half_open.or_else(|| evict::half_open(v6, dice, moment).map(FlowId::v6)) {
-            self.end(victim);
+            self.end(victim, EndReason::NoRoom);
             self.statistics.evicted_half_open += 1;
             return Ok(());
         }

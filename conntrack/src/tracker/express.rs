@@ -40,10 +40,20 @@ pub struct Entrance {
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
     tick: Tick,
-    moment: Moment,
+    pub(super) moment: Moment,
 }
 
 impl Entrance {
+    #[inline]
+    pub(super) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    #[inline]
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+
     /// Which way the packet goes.
     #[must_use]
     #[inline]

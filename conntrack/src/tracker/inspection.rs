@@ -23,18 +23,8 @@ impl Tracker {
         let body = self.body(flow);
         let now = Moment::of(self.now);
         let left = body.deadline.from(now).max(0).cast_unsigned();
-        FlowView {
-            key,
-            opener: body.opener(),
-            opener_vlan: body.vlan(Side::Opener).expect("the opener's VLAN is always known"),
-            responder_vlan: body.vlan(Side::Responder),
-            opener_mac: body.opener_mac(),
-            rule: body.rule(),
-            epoch: body.epoch(),
-            state: body.state(),
-            age: Duration::from_millis(u64::from(now.0.wrapping_sub(opened.0))),
-            expires_in: Duration::from_millis(u64::from(left)),
-        }
+        let age = Duration::from_millis(u64::from(now.0.wrapping_sub(opened.0)));
+        FlowView::of(key, body, age, Duration::from_millis(u64::from(left)))
     }
 
     /// What the verdict on a packet of the flow needs.

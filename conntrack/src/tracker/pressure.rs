@@ -15,6 +15,7 @@ use super::Tracker;
 use super::admission::RECLAIM;
 use crate::evict;
 use crate::flood::{FloodLevel, Groups, Kind, Share};
+use crate::ledger::EndReason;
 use crate::moment::Moment;
 use crate::packet::Opening;
 use crate::state::Class;
@@ -98,7 +99,7 @@ impl Tracker {
             evict::half_open_among(v4, dice, moment, is_one).map(FlowId::v4)
         };
         if let Some(victim) = victim {
-            self.end(victim);
+            self.end(victim, EndReason::NoRoom);
             self.statistics.evicted_half_open += 1;
             return Ok(());
         }
@@ -123,7 +124,7 @@ impl Tracker {
             evict::half_open_among(v4, dice, moment, is_one).map(FlowId::v4)
         };
         if let Some(victim) = victim {
-            self.end(victim);
+            self.end(victim, EndReason::NoRoom);
             self.statistics.evicted_half_open += 1;
         }
     }

@@ -5,6 +5,7 @@
 
 use super::Tracker;
 use crate::entry::Body;
+use crate::ledger::EndReason;
 use crate::time::Tick;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ impl Tracker {
     pub(super) fn clock(&mut self, now: Tick) -> Tick {
         const DAY: Duration = Duration::from_secs(86_400);
         if let Some(flow) = self.ended.take() {
-            self.end(flow);
+            self.end(flow, EndReason::Closed);
             self.statistics.reset += 1;
         }
         if now.since(self.swept) > DAY {

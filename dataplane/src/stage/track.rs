@@ -153,6 +153,7 @@ fn open(
     let opened = engine.tracker.open(transit.now, opening, terms);
     if let Ok(flow) = opened {
         let_pass(engine, batch, transit, flow, transit.egress, Relation::Established);
+        count(engine, batch, transit, flow, Relation::Established);
     }
     conclude(engine, generation, batch, transit, &answer, opened);
 }
@@ -173,6 +174,12 @@ fn let_pass(
     if is_ordinary && is_whole && matches!(egress, Egress::Routed(..)) {
         engine.tracker.let_pass(flow, relation);
     }
+}
+
+/// Enters a packet that passes into its flow's account.
+#[inline]
+fn count(engine: &mut Engine, batch: &Batch, transit: &Transit<'_>, flow: FlowId, relation: Relation) {
+    engine.tracker.count_packet(flow, relation, batch.packets[transit.lane].octets());
 }
 
 /// A flow that is taken up in mid-stream by a packet of its responder: policy may allow it the other way round.
@@ -197,6 +204,9 @@ fn reopen(
     if answer.is_allowed() {
         let terms = judge::terms(generation, &answer.decision, Some(transit.ingress.key));
         let opened = engine.tracker.open(transit.now, opening.reversed(far, far_mac), terms);
+        if let Ok(flow) = opened {
+            count(engine, batch, transit, flow, Relation::Reply);
+        }
         let own = Answer { classes: (answer.classes.1, answer.classes.0), ..answer };
         conclude(engine, generation, batch, transit, &own, opened);
     }
@@ -309,6 +319,7 @@ pub(super) fn follow(
         }
     }
     let_pass(engine, batch, transit, flow, egress, relation);
+    count(engine, batch, transit, flow, relation);
     let outcome = &mut batch.outcomes[transit.lane];
     outcome.rule = rule;
     outcome.flow = Some(role);

@@ -9,9 +9,11 @@ use crate::bed::{Bed, Left, Setup};
 use classifier::addr::Mac;
 use classifier::policy::{Action, DefaultAction, Established, Mode, Policy, Rule, Timestamp};
 use classifier::reason::DropReason;
+use conntrack::FlowReport;
 use conntrack::config::{Config, Pickup};
 use dataplane::batch::{FlowRole, Verdict};
 use dataplane::counters::Counters;
+use dataplane::event::{ReportSource, report_ring};
 use dataplane::topology::SpoofGuard;
 use std::time::Duration;
 
@@ -279,6 +281,19 @@ fn flows(bed: &Bed) -> Vec<String> {
     all
 }
 
+/// What has passed by each flow since this was asked last, those that have ended included.
+fn reports(bed: &mut Bed, ended: &ReportSource) -> Vec<String> {
+    assert_eq!(ended.lost(), 0);
+    let mut all: Vec<FlowReport> = ended.receiver.try_iter().collect();
+    let mut cursor = Some(0);
+    while let Some(from) = cursor {
+        cursor = bed.engine.reports_from(from, &mut all);
+    }
+    let mut all: Vec<String> = all.iter().map(|report| format!("{report:?}")).collect();
+    all.sort_unstable();
+    all
+}
+
 fn sorted(mut left: Vec<Left>) -> Vec<Left> {
     left.sort_unstable();
     left
@@ -290,6 +305,10 @@ fn agree(seed: u64, steps: u32, lanes: usize, config: Config) -> Counters {
     let setup = Setup { conntrack: config, ..open() };
     let (mut short, mut whole) = (Bed::new(setup.clone()), Bed::new(setup));
     whole.engine.set_express(false);
+    let ((sink, of_short), (other, of_whole)) = (report_ring(), report_ring());
+    short.engine.report_flows(sink);
+    whole.engine.report_flows(other);
+    let mut counted = 0;
     for step in 0..steps {
         let at = format!("seed {seed:#x}, step {step}");
         let is_alone = lanes == 1;
@@ -355,9 +374,13 @@ fn agree(seed: u64, steps: u32, lanes: usize, config: Config) -> Counters {
         if step % 64 == 0 {
             assert_eq!(short.tick(), whole.tick(), "{at}");
             assert_eq!(flows(&short), flows(&whole), "{at}");
+            let passed = reports(&mut short, &of_short);
+            assert_eq!(passed, reports(&mut whole, &of_whole), "{at}");
+            counted += passed.len();
             assert_eq!(short.engine.tracker().statistics(), whole.engine.tracker().statistics(), "{at}");
         }
     }
+    assert!(counted > 500, "{counted} reports of flows");
     assert_eq!(whole.engine.counters().express, 0, "it was closed");
     short.engine.counters().clone()
 }

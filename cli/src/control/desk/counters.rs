@@ -49,9 +49,12 @@ pub(super) fn drops(shared: &Shared, out: &mut dyn Outbox) -> Result<Value, Fail
 pub(super) fn workers(shared: &Shared, out: &mut dyn Outbox) -> Result<Value, Failure> {
     let cores = shared.configuration.load().topology.cores.clone();
     let workers = shared.control.ask_all(|engine| {
-        (engine.counters().clone(), engine.tracker().len(), engine.waiting(), engine.generation().epoch().0)
+        let (flows, generation) = (engine.tracker().len(), engine.generation().epoch().0);
+        (engine.counters().clone(), flows, engine.waiting(), generation, engine.pace().clone())
     })?;
-    for (index, (counters, flows, waiting, generation)) in workers.iter().enumerate() {
+    let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    for (index, (counters, flows, waiting, generation, pace)) in workers.iter().enumerate() {
+        let within = |share| pace.percentile(share).map(nanoseconds);
         let mean = counters.received as f64 / counters.batches.max(1) as f64;
         out.item(json!({
             "worker": index,
@@ -62,8 +65,12 @@ pub(super) fn workers(shared: &Shared, out: &mut dyn Outbox) -> Result<Value, Fa
             "batches": counters.batches,
             "frames_per_batch": (mean * 100.0).round() / 100.0,
             "flows": flows,
+            "flows_opened": counters.flows,
             "waiting": waiting,
             "generation": generation,
+            "busy_ns": nanoseconds(pace.busy()),
+            "within_ns": { "p50": within(0.5), "p99": within(0.99), "p999": within(0.999) },
+            "turns": pace.buckets().collect::<Vec<_>>(),
         }))?;
     }
     Ok(json!({ "workers": workers.len() }))

@@ -1,6 +1,7 @@
 //! What requests come to: each is answered on its client's own thread.
 
 mod act;
+mod capture;
 mod change;
 mod counters;
 mod flows;
@@ -130,6 +131,7 @@ impl Desk {
             Request::Observe { filter, follow, since, last } => {
                 observe::observe(self, filter, follow, since, last, out)
             }
+            Request::Capture { filter, options } => capture::capture(self, &filter, &options, out),
             Request::Apply { bundle, options } => change::apply(self, user, bundle, options, out),
             Request::Confirm { message } => change::confirm(self, user, message),
             Request::Rollback { version, message } => change::rollback(self, user, version, message),

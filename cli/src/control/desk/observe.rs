@@ -61,13 +61,7 @@ impl Wanted {
                 Err(failure) => Err(failure),
             }
         };
-        if let Some(reason) = &filter.reason {
-            let known = || DropReason::ALL.iter().map(|reason| reason.name());
-            if known().all(|name| name != reason) {
-                let help = crate::config::near::known(reason, "reason", known());
-                return Err(usage(format!("`{reason}` is no reason for a drop: {help}")));
-            }
-        }
+        filter.reason.as_deref().map(reason).transpose()?;
         let services = filter.service.as_deref().map(|text| configuration.service(text)).transpose();
         let services = services.map_err(usage)?;
         Ok(Wanted { from: end(&filter.from)?, to: end(&filter.to)?, services, filter })
@@ -87,6 +81,16 @@ impl Wanted {
             && filter.reason.as_deref().is_none_or(|reason| line.reason == Some(reason))
             && filter.rule.as_deref().is_none_or(|rule| rule == line.rule.as_deref().unwrap_or(DEFAULT))
     }
+}
+
+/// The reason of that name.
+pub(super) fn reason(name: &str) -> Result<DropReason, Failure> {
+    let found = DropReason::ALL.iter().find(|reason| reason.name() == name);
+    found.copied().ok_or_else(|| {
+        let known = DropReason::ALL.iter().map(|reason| reason.name());
+        let help = crate::config::near::known(name, "reason", known);
+        Failure::new(FailureCode::Usage, format!("`{name}` is no reason for a drop: {help}"))
+    })
 }
 
 fn is_named(told: &Told, segment: &str) -> bool {

@@ -182,6 +182,13 @@ impl Feed {
         self.tell([Told { at: jiff::Timestamp::now(), what: What::Note(note) }]);
     }
 
+    /// Counts what a reader has lost by itself.
+    pub fn count_lost(&self, kind: &'static str, count: u64) {
+        if count > 0 {
+            *self.state().untold.by_reader.entry(kind).or_default() += count;
+        }
+    }
+
     /// What was not told, since the start.
     #[must_use]
     pub fn untold(&self) -> Untold {

@@ -13,6 +13,7 @@
 pub mod bpf;
 pub mod insn;
 pub mod offload;
+pub mod receive_hash;
 
 mod bind;
 mod error;

@@ -357,6 +357,7 @@ fn go_by<A: Lane>(
         tracker.datagram::<A>(settled, entrance);
     }
     batch.controls[lane] = lean.control;
+    tracker.count_entered::<A>(settled, entrance, lean.ip_length());
     let outcome = &mut batch.outcomes[lane];
     outcome.rule = entrance.rule;
     outcome.flow = Some(match entrance.relation() {

@@ -1,0 +1,149 @@
+//! What a collector of another project, nfdump's nfcapd, hears from a gateway at work.
+
+mod live;
+mod root;
+
+use cli::testbed::{Bed, TcpOutcome, UdpOutcome};
+use live::{BRIEFLY, GatewayFile, PING, Program, SOON, at, hosts, text, wait_until};
+use root::may_run;
+use serde_json::Value;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Whether the collector is installed.
+fn has_nfdump() -> bool {
+    let has = Command::new("nfcapd").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !has {
+        eprintln!("skipped: there is no nfcapd here; it is in the package nfdump");
+    }
+    has
+}
+
+/// nfcapd on the loopback of the gateway's namespace.
+struct Collector {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Collector {
+    fn start(bed: &Bed, port: &str) -> Collector {
+        let folder = std::env::temp_dir().join(format!("{}-flows", bed.name()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        let mut command = bed.gateway().command("nfcapd");
+        command.args(["-b", "127.0.0.1", "-p", port, "-t", "3600", "-w"]).arg(&folder);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("nfcapd listens", || {
+            let sockets = bed.gateway().command("ss").args(["-lun"]).output().unwrap();
+            String::from_utf8_lossy(&sockets.stdout).contains(&format!("127.0.0.1:{port}"))
+        });
+        Collector { child, folder }
+    }
+
+    /// Ends it; the records that it has written, and what it says of them.
+    fn finish(mut self) -> (Vec<Value>, String) {
+        // What is in its socket is still read.
+        std::thread::sleep(Duration::from_millis(500));
+        cli::testbed::send_signal(self.child.id(), libc::SIGTERM).unwrap();
+        self.child.wait().unwrap();
+        let file = std::fs::read_dir(&self.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nfcapd.2")))
+            .expect("nfcapd has written a file");
+        let text =
+            format!("[{}]", nfdump(&["-q", "-o", "json", "-r"], &file).trim().trim_matches(['[', ']']));
+        let records = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        (records, nfdump(&["-E"], &file))
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Where the test has failed; else it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn nfdump(arguments: &[&str], file: &Path) -> String {
+    let output = Command::new("nfdump").args(arguments).arg(file).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn number(record: &Value, field: &str) -> u64 {
+    record[field].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn a_collector_counts_the_flows_packets_bytes_and_drops_that_the_gateway_has_counted() {
+    if !may_run() || !has_nfdump() {
+        return;
+    }
+    let mut bed = Bed::new("ipfix").unwrap();
+    let (web, app) = hosts(&mut bed);
+    assert!(bed.gateway().command("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+    let collector = Collector::start(&bed, "4739");
+    let services = format!(r#""tcp/9001", "udp/9002", {PING}, "icmpv6/echo-request""#);
+    let file = GatewayFile::new(&bed, &text(&services, "adaptive"));
+    let arguments = ["--ipfix", "127.0.0.1:4739", "--ipfix-enterprise", "55555", "--event-rate", "0"];
+    let program = Program::start(&bed, &file, &arguments);
+    let _echo = (app.tcp_echo(at(9001)).unwrap(), app.udp_echo(at(9002)).unwrap());
+    let v6: IpAddr = "fd00:20::10".parse().unwrap();
+    for payload in [100, 200, 300] {
+        assert_eq!(
+            web.udp_request(at(9002), &vec![7; payload], SOON).unwrap(),
+            UdpOutcome::Answered(vec![7; payload])
+        );
+    }
+    for _ in 0..20 {
+        assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);
+    }
+    assert!(web.ping(at(0).ip(), SOON).unwrap().is_answered());
+    assert!(web.ping(v6, SOON).unwrap().is_answered());
+    assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
+    program.signal(libc::SIGTERM);
+    let (status, counters) = program.wait();
+    assert!(status.success());
+    let counters: Value = serde_json::from_str(&counters).unwrap();
+    let (records, exporters) = collector.finish();
+    assert!(exporters.contains("Sequence failures: 0"), "{exporters}");
+    // A drop goes nowhere.
+    let (flows, drops): (Vec<_>, Vec<_>) = records.iter().partition(|r| number(r, "output_snmp") != 0);
+    assert_eq!(Some(flows.len() as u64), counters["flows"].as_u64(), "{counters}");
+    let packets: u64 = flows.iter().map(|r| number(r, "in_packets") + number(r, "out_packets")).sum();
+    assert_eq!(Some(packets), counters["forwarded"].as_u64(), "{counters}");
+    let dropped = counters["dropped"].as_object().unwrap().values().map(|count| count.as_u64().unwrap());
+    assert_eq!(drops.len() as u64, dropped.sum::<u64>(), "{counters}");
+    let of = |protocol: u64, port: u64| {
+        let is_one = move |r: &&&Value| number(r, "proto") == protocol && number(r, "dst_port") == port;
+        flows.iter().filter(is_one).copied().collect::<Vec<_>>()
+    };
+    let bytes = |records: &[&Value]| {
+        let both = |r: &&Value| (number(r, "in_bytes"), number(r, "out_bytes"));
+        let mut bytes: Vec<_> = records.iter().map(both).collect();
+        bytes.sort_unstable();
+        bytes
+    };
+    assert_eq!(bytes(&of(17, 9002)), [(128, 128), (228, 228), (328, 328)]);
+    let tcp = of(6, 9001);
+    assert_eq!(tcp.len(), 20);
+    for record in tcp {
+        // A SYN of 60 bytes, and more; what answers it is a SYN of 60 bytes too.
+        assert!(number(record, "in_packets") >= 3 && number(record, "in_bytes") >= 60 + 2 * 52, "{record}");
+        assert!(number(record, "out_packets") >= 2 && number(record, "out_bytes") >= 60 + 52, "{record}");
+        assert_eq!((number(record, "src_vlan"), number(record, "dst_vlan")), (10, 20));
+        assert_eq!(record["src4_addr"], "10.0.10.10");
+    }
+    for (protocol, kind, address) in [(1, 8, "dst4_addr"), (58, 128, "dst6_addr")] {
+        let ping = flows.iter().find(|r| number(r, "proto") == protocol && number(r, "icmp_type") == kind);
+        let ping = ping.expect("the ping is told");
+        let there = if protocol == 1 { "10.0.20.10" } else { "fd00:20::10" };
+        assert_eq!((ping[address].as_str(), number(ping, "out_packets")), (Some(there), 1));
+    }
+    let denied: Vec<_> = drops.iter().filter(|r| number(r, "dst_port") == 22).collect();
+    assert_eq!((denied.len(), number(denied[0], "in_bytes"), number(denied[0], "src_vlan")), (1, 60, 10));
+}
