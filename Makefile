@@ -23,7 +23,7 @@ SAMPLE := configs/samples/three-tier.pcap
 # rustup's folder, which a login shell has in its path and others may not.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help run replay test check portable verify fuzz assurance mutants build bench install packages toolchain
+.PHONY: help run replay test check portable verify fuzz assurance mutants build bench install deb packages toolchain
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -102,6 +102,17 @@ install: build ## Install into PREFIX (/usr/local): the program, its manual page
 	$(PROGRAM) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bulkhead
 	$(PROGRAM) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bulkhead
 	$(PROGRAM) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bulkhead.fish
+
+deb: build ## Build a Debian package into target/debian: program, unit, manual pages, completions, samples
+	@command -v cargo-deb >/dev/null || $(CARGO) install cargo-deb --locked
+	rm -rf target/deb && mkdir -p target/deb
+	$(PROGRAM) man target/deb/man
+	$(PROGRAM) completions bash > target/deb/bulkhead.bash
+	$(PROGRAM) completions zsh > target/deb/bulkhead.zsh
+	$(PROGRAM) completions fish > target/deb/bulkhead.fish
+	$(CARGO) deb -p bulkhead --no-build --output target/debian/
+	@if command -v systemd-analyze >/dev/null; then cli/debian/verify.sh target/debian/bulkhead_*.deb; else \
+		echo "make deb: there is no systemd-analyze: the unit is not verified"; fi
 
 packages:
 	@command -v dpkg-query >/dev/null || { \

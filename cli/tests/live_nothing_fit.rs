@@ -137,3 +137,42 @@ fn a_gateway_that_knows_no_port_opens_those_that_are_applied() {
     program.signal(libc::SIGTERM);
     assert!(program.wait().0.success());
 }
+
+#[test]
+fn a_fit_file_without_ports_is_run_and_gets_those_that_are_applied() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("empty").unwrap();
+    let (web, app) = hosts(&mut bed);
+    let (socket, folder) = (socket(&bed), Folder::new(&bed));
+    // As the package brings it.
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("debian/gateway.toml");
+    let file = GatewayFile::new(&bed, &std::fs::read_to_string(sample).unwrap());
+    let state = folder.state();
+    let arguments = ["--socket", socket.to_str().unwrap(), "--state", &state];
+    let program = Program::start(&bed, &file, &arguments);
+    assert_eq!(status(&socket)["deny_all"], Value::Null);
+    let good = folder.file("good.toml", &good());
+    // Not confirmed, its ports are let go again.
+    assert_eq!(bulkhead(&socket, &["apply", &good, "--confirm=1s"]).0, 0);
+    assert!(live::link(&bed, "trunk0").contains("xdp"));
+    // While one gateway takes the place of another, who asks may be told to ask again.
+    wait_until("what was not confirmed is taken back", || {
+        let (code, text) = bulkhead(&socket, &["show", "status", "-o", "json"]);
+        code == 0 && serde_json::from_str::<Value>(&text).unwrap()["ports"] == 0
+    });
+    assert!(!live::link(&bed, "trunk0").contains("xdp"));
+    assert_eq!(bulkhead(&socket, &["apply", &good, "--confirm=60s"]).0, 0);
+    assert_eq!(status(&socket)["ports"], 1);
+    let _echo = app.tcp_echo(at(9001)).unwrap();
+    assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);
+    assert_eq!(bulkhead(&socket, &["confirm"]).0, 0);
+    program.signal(libc::SIGTERM);
+    assert!(program.wait().0.success());
+    let program = Program::start(&bed, &file, &arguments);
+    assert_eq!(status(&socket)["ports"], 1);
+    assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);
+    program.signal(libc::SIGTERM);
+    assert!(program.wait().0.success());
+}

@@ -133,7 +133,7 @@ impl Keeper {
                 self.current.version.unwrap_or_default()
             );
             return match pending.back_to {
-                Some(number) => self.last_good(Some(number), why),
+                Some(number) => self.last_good(Some(number), self.current.version, why),
                 // Nothing was in force before it. A file that its author has written since is wanted.
                 None if file.is_some() && file != self.pending_hash().as_deref() => Started::File,
                 None => Started::Nothing,
@@ -145,12 +145,12 @@ impl Keeper {
             }
             Some(_) => {
                 let why = "it was in force when the gateway stopped".to_owned();
-                match self.last_good(self.current.version, why) {
+                match self.last_good(self.current.version, None, why) {
                     Started::Nothing => Started::File,
                     found => found,
                 }
             }
-            None => self.last_good(self.current.version, "the gateway file is not fit".to_owned()),
+            None => self.last_good(self.current.version, None, "the gateway file is not fit".to_owned()),
         }
     }
 
@@ -159,9 +159,11 @@ impl Keeper {
         self.versions.read(self.current.version?).ok().map(|version| version.hash)
     }
 
-    /// The version of that number, or else the youngest that can be read.
-    fn last_good(&self, number: Option<u64>, why: String) -> Started {
+    /// The version of that number, or else the youngest that can be read,
+    /// but not the one that nobody has confirmed.
+    fn last_good(&self, number: Option<u64>, unconfirmed: Option<u64>, why: String) -> Started {
         let numbers = number.into_iter().chain(self.versions.numbers().iter().rev().copied());
+        let numbers = numbers.filter(|number| Some(*number) != unconfirmed);
         let mut versions = numbers.filter_map(|number| self.versions.read(number).ok());
         versions.next().map_or(Started::Nothing, |version| Started::Version(Box::new(version), why))
     }
@@ -449,9 +451,12 @@ mod tests {
                     let mut keeper = Keeper::open(&folder.0, 10, &mut |_| {}).unwrap();
                     let started = text(keeper.start_with(Some("f")));
                     assert!(["one", "two", "the file", "nothing"].contains(&started.as_str()), "{name} {at}");
-                    // The version that was confirmed is gone back to wherever it can be read.
+                    // The version that was confirmed is gone back to wherever it can be read, and never the other.
                     if name == "versions/000002.json" {
                         assert_eq!(started, "one");
+                    }
+                    if name == "versions/000001.json" {
+                        assert_ne!(started, "two");
                     }
                 }
             }

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// Run the gateway on its Linux interfaces, until SIGTERM or SIGINT. SIGHUP reads the file again.
 ///
-/// It needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF. On the way out every interface is left as it was.
+/// It needs root, or CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_IPC_LOCK. On the way out every interface is left as it was.
 #[derive(clap::Args, Debug)]
 pub(super) struct Run {
     /// The gateway file.

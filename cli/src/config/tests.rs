@@ -317,3 +317,27 @@ fn tiers_beyond_the_last_number_are_refused_and_not_dropped() {
     let errors = load_text("tiers", &format!("[policy]\ntiers = [{}]\n", names.join(","))).unwrap_err();
     assert_eq!(errors, ["out-of-range: a policy has at most 65536 tiers"]);
 }
+
+#[test]
+fn no_damage_of_a_sample_configuration_does_more_than_refuse_it() {
+    let text = include_str!("../../../configs/three-tier.toml");
+    let read = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let bundle = super::Bundle { files: vec![super::BundleFile { path: "gw.toml".into(), text }] };
+        super::load_bundle(&bundle, Timestamp(0))
+    };
+    let whole = read(text.as_bytes()).unwrap();
+    for at in 0..text.len() {
+        let mut flipped = text.as_bytes().to_vec();
+        flipped[at] ^= 1 << (at % 8);
+        for damaged in [flipped.as_slice(), &text.as_bytes()[..at]] {
+            // What is still a configuration is one as a whole: it has its tests, which speak of its rules.
+            if let Ok(configuration) = read(damaged)
+                && at % 32 == 0
+            {
+                let _ = super::check(configuration, Timestamp(0));
+            }
+        }
+    }
+    assert!(super::check(whole, Timestamp(0)).is_ok());
+}

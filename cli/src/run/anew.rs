@@ -128,6 +128,7 @@ impl Host {
             clock: gateway.clock(),
             shelf: self.shared.shelf.clone(),
             started: self.shared.started,
+            began: self.shared.began,
         });
         self.gateway = Some(gateway);
         self.is_renewed = true;

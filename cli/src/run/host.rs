@@ -73,6 +73,8 @@ pub struct Host {
 }
 
 const NO_STATE: &str = "nothing is kept: the gateway runs with `--no-state`";
+/// The word in the history for what was not confirmed.
+const REVERT: &str = "revert";
 /// Between two tries to take back what was not confirmed.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long workers may take to put a generation into force.
@@ -95,6 +97,7 @@ impl Host {
             clock: gateway.clock(),
             shelf: feeds.shelf().clone(),
             started: jiff::Timestamp::now(),
+            began: Instant::now(),
         });
         let deny_all = options.deny_all.clone();
         let kept = options.state.as_deref().map_or_else(|| Ok(HitTable::new()), hits::load);
@@ -135,10 +138,12 @@ impl Host {
         flows: LiveFlows,
     ) -> Result<Applied, String> {
         let anew = self.gateway().may_become(&checked.configuration);
-        if let Err(error) = &anew
-            && self.deny_all.is_none()
-            && self.carried.is_none()
-        {
+        // What was not confirmed must go back, whatever it takes.
+        let may_reopen = self.deny_all.is_some()
+            || self.carried.is_some()
+            || self.base.topology.ports.is_empty()
+            || action.name == REVERT;
+        if let (Err(error), false) = (&anew, may_reopen) {
             return Err(error.to_string());
         }
         let file = self.file_hash();
@@ -155,7 +160,7 @@ impl Host {
         let fed = self.feeds.adopt(&base);
         let done = match anew {
             Ok(()) => self.put_into_force(checked, flows),
-            // Nothing passes, so nothing is lost by opening other ports.
+            // Nothing passes, or what does was not confirmed.
             Err(_) => self.start_with(&base),
         };
         match done {
@@ -365,7 +370,7 @@ impl Host {
                 config::check_with_lists(configuration, fed.iter().map(Fed::list), now)
             });
             let checked = checked.map_err(|error| error.to_string())?;
-            let action = Action::of_gateway("revert", "it was not confirmed in time");
+            let action = Action::of_gateway(REVERT, "it was not confirmed in time");
             let number = Some(version.number);
             self.apply(checked, &version.bundle, number, &action, None, LiveFlows::Recheck)?;
             Ok(format!("a change was not confirmed in time: version {} is in force again", version.number))
@@ -381,7 +386,7 @@ impl Host {
     /// What of a configuration can't be put into force without a restart.
     #[must_use]
     pub fn needs_restart(&self, configuration: &Configuration) -> Option<String> {
-        if self.deny_all.is_some() {
+        if self.deny_all.is_some() || self.base.topology.ports.is_empty() {
             return None;
         }
         self.gateway().may_become(configuration).err().map(|error| error.to_string())

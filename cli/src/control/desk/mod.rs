@@ -23,7 +23,7 @@ use dataplane::ErrandError;
 use dataplane::worker::{Clock, Control};
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the main thread does for somebody else, in turn, over all that it owns.
 pub type Order = Box<dyn FnOnce(&mut Host) + Send>;
@@ -73,6 +73,8 @@ pub struct Shared {
     pub shelf: Shelf,
     /// When the gateway started.
     pub started: jiff::Timestamp,
+    /// The same, by a clock that nobody sets.
+    pub began: Instant,
 }
 
 impl Shared {

@@ -24,7 +24,7 @@ pub(super) fn status(desk: &Desk) -> Result<Value, Failure> {
         "name": configuration.topology.name,
         "version": env!("CARGO_PKG_VERSION"),
         "started": shared.started.to_string(),
-        "uptime_s": jiff::Timestamp::now().duration_since(shared.started).as_secs().max(0),
+        "uptime_s": shared.began.elapsed().as_secs(),
         "configuration": files,
         "deny_all": deny_all,
         "feeds": feeds,
