@@ -56,18 +56,19 @@ impl Spread {
             let hasher = siphasher::sip::SipHasher13::new_with_key(&secret);
             hasher.hash(&n.to_le_bytes())
         };
-        // A factor that is odd has no divisor in common with the word's range.
-        Spread::Keyed(Secret { words: [word(0x6f_776e), word(1), word(2), word(3) | 1] })
+        // Factors that are odd have no divisor in common with the word's range.
+        Spread::Keyed(Secret { words: [word(0x6f_776e), word(1), word(2) | 1, word(3) | 1] })
     }
 
     /// The hash of a pair of IPv4 addresses.
     #[inline]
     fn pair_v4(&self, a: u32, b: u32) -> u32 {
         match self {
-            Spread::Keyed(Secret { words: [first, second, _, factor] }) => {
+            Spread::Keyed(secret) => {
+                let [first, second, ..] = &secret.words;
                 let low = first.wrapping_add(u64::from(a.min(b))) as u32;
                 let high = second.wrapping_add(u64::from(a.max(b))) as u32;
-                finish(u64::from(low).wrapping_mul(u64::from(high)), *factor)
+                secret.finish(u64::from(low).wrapping_mul(u64::from(high)))
             }
             Spread::Ports(key) => key.hash_v4(a, b),
         }
@@ -77,13 +78,14 @@ impl Spread {
     #[inline]
     fn pair_v6(&self, a: u128, b: u128) -> u32 {
         match self {
-            Spread::Keyed(Secret { words: [first, second, third, factor] }) => {
+            Spread::Keyed(secret) => {
+                let [first, second, third, _] = &secret.words;
                 let fold = |address: u128| {
                     let product = u128::from(first ^ address as u64)
                         .wrapping_mul(u128::from(second ^ (address >> 64) as u64));
-                    (product as u64 ^ (product >> 64) as u64).wrapping_mul(*third | 1)
+                    (product as u64 ^ (product >> 64) as u64).wrapping_mul(*third)
                 };
-                finish(fold(a).wrapping_add(fold(b)), *factor)
+                secret.finish(fold(a).wrapping_add(fold(b)))
             }
             Spread::Ports(key) => key.hash_v6(a, b),
         }
@@ -99,10 +101,18 @@ impl Spread {
     }
 }
 
-#[inline]
-fn finish(sum: u64, factor: u64) -> u32 {
-    let product = u128::from(sum ^ (sum >> 32)) * u128::from(factor);
-    ((product as u64 ^ (product >> 64) as u64) >> 32) as u32
+impl Secret {
+    /// Spreads a sum over all bits, of which the high ones count. Addresses in a row make sums in a row: one folded
+    /// multiplication would leave many of them side by side.
+    #[inline]
+    fn finish(&self, sum: u64) -> u32 {
+        let [.., third, fourth] = self.words;
+        let fold = |word: u64, factor: u64| {
+            let product = u128::from(word) * u128::from(factor);
+            product as u64 ^ (product >> 64) as u64
+        };
+        (fold(fold(sum ^ (sum >> 32), fourth), third) >> 32) as u32
+    }
 }
 
 /// Who owns what, under one network.
