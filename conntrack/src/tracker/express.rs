@@ -43,13 +43,6 @@ pub struct Settled {
     pub(super) moment: Moment,
 }
 
-impl Settled {
-    #[inline]
-    pub(super) fn moment(self) -> Moment {
-        self.moment
-    }
-}
-
 impl Entrance {
     #[inline]
     pub(super) fn slot(&self) -> u32 {
