@@ -73,11 +73,17 @@ pub(super) fn apply(
         return look_ahead(desk, &checked, &bundle, out);
     }
     let action = Action { name: "apply", user: user.name.clone(), message: options.message };
-    let confirm = options.confirm_s.map(Duration::from_secs_f64);
+    let confirm = options.confirm_s.map(patience).transpose()?;
     let flows = live_flows(options.established);
     desk.order(move |host| host.apply(checked, &bundle, None, &action, confirm, flows))?
         .map(|applied| json!(applied))
         .map_err(|error| Failure::new(FailureCode::Refused, error))
+}
+
+/// How long a change waits to be confirmed, from a number that anybody may have written.
+fn patience(seconds: f64) -> Result<Duration, Failure> {
+    let usage = || Failure::new(FailureCode::Usage, format!("{seconds} seconds are no time to wait"));
+    Duration::try_from_secs_f64(seconds).map_err(|_| usage())
 }
 
 pub(super) fn confirm(desk: &Desk, user: &User, message: Option<String>) -> Result<Value, Failure> {
@@ -201,4 +207,17 @@ pub(super) fn history(desk: &Desk, verify: bool, out: &mut dyn Outbox) -> Result
         out.item(item)?;
     }
     Ok(json!({ "entries": count, "version": current.version, "pending": current.pending }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_a_number_of_seconds() {
+        assert_eq!(patience(1.5).ok(), Some(Duration::from_millis(1500)));
+        for seconds in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(patience(seconds).err().map(|failure| failure.code), Some(FailureCode::Usage));
+        }
+    }
 }
