@@ -118,8 +118,7 @@ fn a_worker_that_panics_takes_the_process_down_and_leaves_nothing_behind() {
     let started = Instant::now();
     let program = manager.start(&bed, &file, &[("BULKHEAD_TEST_WORKER", "panics")]);
     manager.wait_for("STOPPING=1");
-    let said = program.said();
-    let (status, _) = program.wait();
+    let (status, said) = program.wait_and_tell();
     assert_eq!(status.code(), Some(2), "systemd restarts it on failure: {said:#?}");
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     assert!(

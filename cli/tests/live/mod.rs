@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// For what has to happen, on a busy machine.
@@ -132,6 +133,7 @@ pub(crate) struct Program {
     child: Child,
     stdout: Option<ChildStdout>,
     said: Arc<Mutex<Vec<String>>>,
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Program {
@@ -160,13 +162,13 @@ impl Program {
             .unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let (lines, heard) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&said));
-        std::thread::spawn(move || {
+        let listener = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 heard.lock().unwrap().push(line);
             }
         });
         let stdout = child.stdout.take();
-        Program { child, stdout, said }
+        Program { child, stdout, said, listener: Some(listener) }
     }
 
     /// How many lines of its standard error have this in them.
@@ -182,8 +184,14 @@ impl Program {
     /// Waits until it has said something so many times.
     pub(crate) fn wait_for(&mut self, text: &str, times: usize) {
         let deadline = Instant::now() + SOON;
-        while self.count(text) < times {
+        loop {
             let ended = self.child.try_wait().unwrap();
+            if ended.is_some() {
+                self.hear_it_out();
+            }
+            if self.count(text) >= times {
+                break;
+            }
             assert!(
                 Instant::now() < deadline && ended.is_none(),
                 "`{text}` is not said; {ended:?}: {:#?}",
@@ -206,6 +214,20 @@ impl Program {
         let mut text = String::new();
         self.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         (self.child.wait().unwrap(), text)
+    }
+
+    /// Waits for its end: how it ended, and all that it said on its standard error until then.
+    pub(crate) fn wait_and_tell(mut self) -> (ExitStatus, Vec<String>) {
+        let status = self.child.wait().unwrap();
+        self.hear_it_out();
+        (status, self.said())
+    }
+
+    /// What it said last may still be on its way when it has ended.
+    fn hear_it_out(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            listener.join().unwrap();
+        }
     }
 }
 
