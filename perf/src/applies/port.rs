@@ -4,8 +4,9 @@
 //!   batch 17 | K40 K41 K42 K43 K44 K45 K46 R | ...     K: allowed by all policies, numbered; R: denied by every other one
 //! ```
 //!
-//! What is sent must be the batch that was received last: all of its numbered frames in their order, and either all of
-//! its revocable ones or none. Some of them would mean that two policies have judged it.
+//! What is sent must be the batch that was received last: all of its numbered frames, and either all of its revocable
+//! ones or none. Some of them would mean that two policies have judged it. Each direction of each flow must keep its
+//! order; different ones may overtake within a batch.
 
 use dataplane::arena::{Arena, Frame, FramePool};
 use dataplane::port::Port;
@@ -37,7 +38,7 @@ pub(super) struct Seen {
     pub(super) sent: AtomicU64,
     /// Numbered frames that did not come out.
     pub(super) lost: AtomicU64,
-    /// Those that came out after a later one.
+    /// Those that came out after a later one of their flow.
     pub(super) reordered: AtomicU64,
     /// Batches of which some revocable frames were let through, and some not.
     pub(super) torn: AtomicU64,
@@ -73,7 +74,8 @@ pub(super) struct NumberedPort {
     /// Revocable frames of the last batch.
     given: u64,
     number: u64,
-    expected: u64,
+    /// The next number of each direction of each flow.
+    expected: Box<[u64]>,
     verdict: u64,
     seen: Arc<Seen>,
 }
@@ -87,6 +89,8 @@ impl NumberedPort {
         begun: Instant,
     ) -> NumberedPort {
         assert!(data + 13 <= LENGTH, "there is room for what a frame bears");
+        assert!(!kept.is_empty() && !revocable.is_empty(), "there are frames of both kinds");
+        let expected = (0..kept.len() as u64).collect();
         NumberedPort {
             kept: kept.into_boxed_slice(),
             revocable: revocable.into_boxed_slice(),
@@ -98,7 +102,7 @@ impl NumberedPort {
             batch: 0,
             given: 0,
             number: 0,
-            expected: 0,
+            expected,
             verdict: UNKNOWN,
             seen: Arc::default(),
         }
@@ -149,19 +153,21 @@ impl Port for NumberedPort {
     fn transmit(&mut self, arena: &Arena, pool: &mut FramePool, frames: &mut Vec<Frame>) {
         let seen = &self.seen;
         add(&seen.sent, frames.len() as u64);
+        let round = self.kept.len() as u64;
         let (mut open, mut strays) = (0, 0);
         for frame in frames.drain(..) {
             let data = &arena.bytes(&frame)[self.data..];
             let number = u64::from_be_bytes(data[..8].try_into().expect("eight bytes"));
             let batch = u32::from_be_bytes(data[8..12].try_into().expect("four bytes"));
             strays += u64::from(batch != self.batch);
+            let expected = &mut self.expected[(number % round) as usize];
             if data[12] == REVOCABLE {
                 open += 1;
-            } else if number < self.expected {
+            } else if number < *expected {
                 add(&seen.reordered, 1);
             } else {
-                add(&seen.lost, number - self.expected);
-                self.expected = number + 1;
+                add(&seen.lost, (number - *expected) / round);
+                *expected = number + round;
             }
             pool.give(frame);
         }

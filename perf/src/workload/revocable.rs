@@ -43,13 +43,6 @@ impl Revocable {
             flows.into_iter().partition(|flow| denied.contains(&flow.client));
         let (kept, data) = frames::blank_exchanges(&kept);
         let revoked = frames::blank_exchanges(&revoked).0.into_iter().map(|[opener, _]| opener).collect();
-        Revocable {
-            topology,
-            open: Arc::new(plan.policy),
-            revoking: Arc::new(revoking),
-            kept,
-            revoked,
-            data,
-        }
+        Revocable { topology, open: Arc::new(plan.policy), revoking: Arc::new(revoking), kept, revoked, data }
     }
 }
