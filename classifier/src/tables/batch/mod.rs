@@ -103,11 +103,18 @@ fn stages<L: Lanes, A: Addressed>(
     places: &[Places],
     answers: &mut [Answer; STAGE],
 ) {
-    let mut states = [[0; STAGE]; 2];
-    A::states::<L>(tables, queries, &mut states);
-    tables.refine_lanes(places, &mut states);
-    let softened = tables.softened_lanes(&states[1]);
-    answer::<L, A>(fast, &mut states, queries, answers);
+    let numbers_of: [&[u16]; 2] = [&fast.from, &fast.to];
+    let mut numbers = [[0; STAGE]; 2];
+    let mut softened = 0;
+    if tables.any_softened || tables.place.speaks_of_places() {
+        A::states::<L>(tables, queries, &mut numbers);
+        tables.refine_lanes(places, &mut numbers);
+        softened = tables.softened_lanes(&numbers[1]);
+        to_numbers(numbers_of, &mut numbers);
+    } else {
+        A::numbers::<L>(tables, numbers_of, queries, &mut numbers);
+    }
+    answer::<L, A>(fast, &mut numbers, queries, answers);
     if softened != 0 {
         for (lane, answer) in answers.iter_mut().enumerate() {
             *answer = answer.towards(softened & 1 << lane != 0);
@@ -115,9 +122,19 @@ fn stages<L: Lanes, A: Addressed>(
     }
 }
 
-/// Looks pairs up in their buckets.
+/// States → numbers of the pair.
 #[inline(always)]
-fn in_buckets<L: Lanes>(
+fn to_numbers(numbers_of: [&[u16]; 2], states: &mut [[u32; STAGE]; 2]) {
+    for at in 0..STAGE {
+        for (states, numbers_of) in states.iter_mut().zip(numbers_of) {
+            states[at] = u32::from(numbers_of[states[at] as usize]);
+        }
+    }
+}
+
+/// Looks pairs up in their buckets. `PLAIN`: as [`Cells::in_plain_bucket`] does.
+#[inline(always)]
+fn in_buckets<L: Lanes, const PLAIN: bool>(
     cells: &Cells,
     [sources, destinations]: [&[u32; STAGE]; 2],
     cell_of: &mut [u32; STAGE],
@@ -135,6 +152,13 @@ fn in_buckets<L: Lanes>(
         bucket_of[at] = &buckets[places[at] as usize];
         L::prefetch(bucket_of[at]);
     }
+    if PLAIN {
+        for at in 0..STAGE {
+            let cell = Cells::in_plain_bucket::<L>(bucket_of[at], places[at], rests[at]);
+            (cell_of[at], places[at]) = (cell.cell, cell.place);
+        }
+        return;
+    }
     // A bit for each packet that needs a second look.
     let mut unsure = 0;
     for at in 0..STAGE {
@@ -150,11 +174,12 @@ fn in_buckets<L: Lanes>(
     }
 }
 
-/// Looks ports up in the lines of cells.
+/// Looks ports up in the lines of cells. `PLAIN`: cells are those of [`Cells::in_plain_bucket`].
 #[inline(always)]
-fn in_lines<L: Lanes, A>(
+fn in_lines<L: Lanes, A, const PLAIN: bool>(
     fast: &Fast,
     lines: &PortLines,
+    [sources, destinations]: [&[u32; STAGE]; 2],
     cell_of: &[u32; STAGE],
     places: &[u32; STAGE],
     queries: &[Query<A>; STAGE],
@@ -179,28 +204,36 @@ fn in_lines<L: Lanes, A>(
     while general != 0 {
         let at = general.trailing_zeros() as usize & (STAGE - 1);
         general &= general - 1;
-        answers[at] = fast.elsewhere(places[at], queries[at].packet());
+        let packet = queries[at].packet();
+        answers[at] = if PLAIN && Cells::is_absent(places[at]) {
+            fast.behind_bucket::<L>(lines, sources[at], destinations[at], packet)
+        } else {
+            fast.elsewhere(places[at], packet)
+        };
     }
 }
 
 #[inline(always)]
 fn answer<L: Lanes, A>(
     fast: &Fast,
-    states: &mut [[u32; STAGE]; 2],
+    numbers: &mut [[u32; STAGE]; 2],
     queries: &[Query<A>; STAGE],
     answers: &mut [Answer; STAGE],
 ) {
     let cells = &fast.cells;
-    let [sources, destinations] = states;
+    let [sources, destinations] = numbers;
     let mut places = [0; STAGE];
     let mut cell_of = [0; STAGE];
-    let numbers: [&[u16]; 2] = [&fast.from, &fast.to];
-    for at in 0..STAGE {
-        sources[at] = u32::from(numbers[0][sources[at] as usize]);
-        destinations[at] = u32::from(numbers[1][destinations[at] as usize]);
-    }
     if cells.is_hashed {
-        in_buckets::<L>(cells, [sources, destinations], &mut cell_of, &mut places);
+        if let Ports::Lines(lines) = &fast.ports
+            && cells.is_plain(lines.lines.len())
+        {
+            in_buckets::<L, true>(cells, [sources, destinations], &mut cell_of, &mut places);
+            let pairs = [&*sources, &*destinations];
+            in_lines::<L, A, true>(fast, lines, pairs, &cell_of, &places, queries, answers);
+            return;
+        }
+        in_buckets::<L, false>(cells, [sources, destinations], &mut cell_of, &mut places);
     } else {
         for at in 0..STAGE {
             destinations[at] = cells.matrix_index(sources[at], destinations[at]);
@@ -212,7 +245,10 @@ fn answer<L: Lanes, A>(
         }
     }
     match &fast.ports {
-        Ports::Lines(lines) => in_lines::<L, A>(fast, lines, &cell_of, &places, queries, answers),
+        Ports::Lines(lines) => {
+            let pairs = [&*sources, &*destinations];
+            in_lines::<L, A, false>(fast, lines, pairs, &cell_of, &places, queries, answers);
+        }
         Ports::Rows(rows) => {
             in_rows::<L, A>(fast, rows, [sources, destinations], &mut cell_of, queries, answers)
         }
