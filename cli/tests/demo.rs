@@ -50,7 +50,7 @@ fn everything_comes_out_as_the_policy_says_and_nothing_is_left_behind() {
     }
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     assert_eq!(namespaces_of(process), [""; 0]);
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
 }
 
 /// Starts a demo that stays, and waits until it says so.
