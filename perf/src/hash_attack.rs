@@ -5,12 +5,12 @@
 //! what random flows cost. How much the prepared table suffers is told beside it: probes are bounded, so that even
 //! there nothing grows.
 
-use crate::random::Random;
 use crate::report::Machine;
 use crate::table::{key, look_up, median, open};
 use classifier::flow::{End, FlowKey};
 use conntrack::config::Config;
 use conntrack::{FlowHash, Tracker};
+use random::Random;
 use serde::Serialize;
 use std::time::Instant;
 

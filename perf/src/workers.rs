@@ -13,7 +13,6 @@
 //! the others' frames for it are dropped as `tx-full`, and the report says so.
 
 use crate::engine::{CHUNK, FRAMES, Failure, SECRET};
-use crate::random::Random;
 use crate::report::{Fate, Machine};
 use crate::workload::Workload;
 use crate::{EngineArguments, Protocol, share};
@@ -33,6 +32,7 @@ use dataplane::port::Port;
 use dataplane::port::memory::{Tally, TracePort};
 use dataplane::topology::Idle;
 use dataplane::worker::{Clock, Control, Stopped, Worker};
+use random::Random;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
