@@ -119,7 +119,7 @@ pub(crate) fn hash_attack(arguments: &HashAttackArguments) -> String {
         machine: Machine::this(),
     };
     if arguments.json {
-        return serde_json::to_string(&report).expect("numbers and strings can always be written");
+        return crate::report::json(&report);
     }
     let line = |name: &str, cost: &Cost| {
         format!(

@@ -190,7 +190,7 @@ pub(crate) fn table(arguments: &TableArguments) -> String {
         machine: Machine::this(),
     };
     if json {
-        return serde_json::to_string(&report).expect("numbers and strings can always be written");
+        return crate::report::json(&report);
     }
     format!(
         "{} flows: {} bytes, {:.1} a flow, and {} for floods; resident {}\n  openings above 95 % load: {:.4} % found \

@@ -92,7 +92,6 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, processors, kernel } = &self.machine;
         write!(f, "{} workers, frames by {}: {:.3} Mpps", self.workers, self.arrival, self.mpps)?;
         if let Some((mpps, shares)) = self.mpps_on_cores.zip(self.shares_of_cores.as_ref()) {
             let shares: Vec<String> = shares.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
@@ -111,7 +110,7 @@ impl fmt::Display for Report {
             "  {} {} flows, {} rules, {} bytes on the wire, seed {}; {:.2} s",
             self.flows, self.protocol, self.rules, self.size, self.seed, self.seconds
         )?;
-        write!(f, "  {processor}, {processors} processors, Linux {kernel}")
+        write!(f, "  {}", self.machine)
     }
 }
 
