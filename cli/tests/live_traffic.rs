@@ -7,6 +7,7 @@ use classifier::reason::DropReason;
 use classifier::wire::Packet;
 use cli::testbed::{Bed, Host, HostSpec, PingOutcome, RawSocket, TcpOutcome, UdpOutcome};
 use dataplane::counters::Counters;
+use dataplane::engine::Engine;
 use dataplane::event::Event;
 use dataplane::port::xdp::ModeInForce;
 use live::{BRIEFLY, SOON, host, start, stop, wait_until};
@@ -244,6 +245,13 @@ fn the_books_balance_where_a_gateway_stops_in_the_middle_of_a_transfer() {
             nobody.send_to(b"anybody?", at("10.0.20.99", 53)).unwrap();
             std::thread::sleep(Duration::from_millis(50));
         }
+        // What the transfer leaves no time for is still in the kernel.
+        wait_until("the gateway has taken all five", || {
+            let taken = |engine: &mut Engine| {
+                engine.waiting() as u64 + dropped(engine.counters(), DropReason::NeighborFailed)
+            };
+            gateway.control().ask_all(taken).is_ok_and(|taken| taken.iter().sum::<u64>() == 5)
+        });
         let counters = stop(gateway);
         assert!(counters.forwarded > 1000, "{counters:?}");
         assert_eq!(counters.waiting, 0, "who waits at the end is given up: {counters:?}");
