@@ -246,8 +246,6 @@ fn ten_policies_a_second_lose_nothing_that_all_allow_and_cut_at_once_what_one_de
     let mut gateway = live::start(&bed, &with);
     let sockets = |port: u16, n: u8| {
         let ear = app.udp_socket(at(port)).unwrap();
-        // Room for what comes while it does not get a core.
-        rustix::net::sockopt::set_socket_recv_buffer_size_force(&ear, 16 << 20).unwrap();
         let mouth = web.udp_socket(SocketAddr::new(source(n), 0)).unwrap();
         mouth.connect(at(port)).unwrap();
         (mouth, ear)
