@@ -128,7 +128,7 @@ impl<A: Destination> Adjacencies<A> {
     #[inline]
     pub(crate) fn prefetch(&self, address: A) -> u32 {
         let set = self.set_of(address);
-        crate::arena::prefetch(&self.sets[set]);
+        conntrack::memory::prefetch(&self.sets[set]);
         set as u32
     }
 
