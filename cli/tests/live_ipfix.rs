@@ -156,3 +156,44 @@ fn a_collector_counts_the_flows_packets_bytes_and_drops_that_the_gateway_has_cou
     let denied: Vec<_> = drops.iter().filter(|r| number(r, "dst_port") == 22).collect();
     assert_eq!((denied.len(), number(denied[0], "in_bytes"), number(denied[0], "src_vlan")), (1, 60, 10));
 }
+
+/// Where ports are opened anew, the exporter goes on in the same stream, and nothing is told twice.
+#[test]
+fn a_collector_misses_nothing_where_ports_are_opened_anew() {
+    if !may_run() || !has_nfdump() {
+        return;
+    }
+    let mut bed = Bed::new("ipfixanew").unwrap();
+    let (web, app) = hosts(&mut bed);
+    assert!(bed.gateway().command("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+    let collector = Collector::start(&bed, "4741");
+    let mac = "interface = \"trunk0\"\nmac = \"02:00:00:00:00:01\"";
+    let text = text(r#""udp/9002""#, "adaptive").replace("interface = \"trunk0\"", mac);
+    let file = GatewayFile::new(&bed, &text);
+    let arguments = ["--ipfix", "127.0.0.1:4741", "--event-rate", "0"];
+    let mut program = Program::start(&bed, &file, &arguments);
+    let _echo = app.udp_echo(at(9002)).unwrap();
+    let stream = web.udp_socket("10.0.10.10:0".parse().unwrap()).unwrap();
+    stream.connect(at(9002)).unwrap();
+    stream.set_read_timeout(Some(BRIEFLY)).unwrap();
+    let exchange = || stream.send(b"hello").is_ok() && stream.recv(&mut [0; 8]).is_ok();
+    for round in 1..=2 {
+        wait_until("datagrams flow", exchange);
+        (0..10).for_each(|_| assert!(exchange()));
+        assert!(bed.gateway().command("ip").args(["link", "delete", "trunk0"]).status().unwrap().success());
+        program.wait_for("trunk0 is gone", round);
+        bed.lay_trunk_again(0).unwrap();
+        program.wait_for("all ports are opened anew", round);
+    }
+    wait_until("datagrams flow", exchange);
+    (0..10).for_each(|_| assert!(exchange()));
+    program.signal(libc::SIGTERM);
+    let (status, counters) = program.wait();
+    assert!(status.success());
+    let counters: Value = serde_json::from_str(&counters).unwrap();
+    let (records, exporters) = collector.finish();
+    assert!(exporters.contains("Sequence failures: 0"), "{exporters}");
+    let flows = records.iter().filter(|record| number(record, "output_snmp") != 0);
+    let packets: u64 = flows.map(|r| number(r, "in_packets") + number(r, "out_packets")).sum();
+    assert_eq!(Some(packets), counters["forwarded"].as_u64(), "{counters} {records:#?}");
+}

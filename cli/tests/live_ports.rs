@@ -140,3 +140,37 @@ fn an_interface_that_is_made_again_is_opened_again_with_the_flows_and_counts_tha
     assert_eq!(told("ports-opened-anew"), 3);
     assert!(told("port") >= 3, "each time that it was gone");
 }
+
+/// A new interface has a new MAC. Hosts that send nothing would believe in the old one for as long as they like.
+#[test]
+fn hosts_hear_of_the_gateways_new_mac_when_an_interface_is_made_again() {
+    if !may_run() {
+        return;
+    }
+    let mut bed = Bed::new("announce").unwrap();
+    let (web, _app) = hosts(&mut bed);
+    let socket = socket(&bed);
+    let file = GatewayFile::new(&bed, &text(PING, "adaptive"));
+    let mut program = Program::start(&bed, &file, &["--socket", socket.to_str().unwrap()]);
+    let answers = || json(&socket, &["show", "counters"])["answers"].as_u64().unwrap();
+    // Two VLANs, two addresses each, twice.
+    wait_until("all is announced twice", || answers() >= 8);
+    let addresses = ["10.0.10.1", "fd00:10::1"];
+    for address in addresses {
+        wait_until(address, || web.ping(address.parse().unwrap(), SOON).unwrap().is_answered());
+    }
+    let mac = |bed: &Bed| bed.gateway().enter(|| Interface::look_up("trunk0")).unwrap().mac.to_string();
+    let knows = |mac: &str| {
+        addresses.iter().all(|address| web.ip(&format!("neigh show {address}")).unwrap().contains(mac))
+    };
+    let old = mac(&bed);
+    assert!(knows(&old), "{}", web.ip("neigh show").unwrap());
+    assert!(bed.gateway().command("ip").args(["link", "delete", "trunk0"]).status().unwrap().success());
+    noticed(&mut program, "trunk0 is gone", 1);
+    bed.lay_trunk_again(0).unwrap();
+    program.wait_for("all ports are opened anew", 1);
+    assert_ne!(mac(&bed), old);
+    wait_until("web knows the new MAC, and has sent nothing", || knows(&mac(&bed)));
+    program.signal(libc::SIGTERM);
+    assert!(program.wait().0.success());
+}

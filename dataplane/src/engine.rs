@@ -5,7 +5,7 @@ use crate::answer::{LARGEST, LinkHeader};
 use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, Outcome, Verdict};
 use crate::counters::Counters;
-use crate::event::ReportSink;
+use crate::event::{ReportSink, Teller};
 use crate::generation::Generation;
 use crate::handoff::News;
 use crate::hits::Hits;
@@ -80,6 +80,17 @@ impl TxQueue {
             self.others.push((self.frames.len() as u32, origin));
         }
         self.frames.push(frame);
+    }
+
+    /// The frames that are left when `sent` of them were, but for the gateway's own and copies, of which there are no
+    /// drops.
+    fn left_of_others(&self, sent: usize) -> impl Iterator<Item = &Frame> {
+        let is_of_others = move |at: usize| {
+            let origin = self.others.binary_search_by_key(&(at as u32), |(at, _)| *at);
+            origin.map_or(true, |found| matches!(self.others[found].1, Origin::Forwarded | Origin::Passed))
+        };
+        let left = self.frames.iter().enumerate();
+        left.filter(move |(place, _)| is_of_others(sent + place)).map(|(_, frame)| frame)
     }
 }
 
@@ -403,6 +414,16 @@ impl Engine {
     /// Lets `send` take the frames that are to leave by a port. What it leaves behind found no room: these frames
     /// are dropped as `tx-full`.
     pub fn flush(&mut self, port: PortId, send: impl FnOnce(&Arena, &mut FramePool, &mut Vec<Frame>)) {
+        self.flush_telling(port, send, None);
+    }
+
+    /// The same, and tells of each frame of others that found no room.
+    pub(crate) fn flush_telling(
+        &mut self,
+        port: PortId,
+        send: impl FnOnce(&Arena, &mut FramePool, &mut Vec<Frame>),
+        teller: Option<(Tick, &Teller)>,
+    ) {
         let queue = &mut self.queues[port.index()];
         if queue.frames.is_empty() {
             return;
@@ -412,6 +433,13 @@ impl Engine {
         let left = queue.frames.len();
         if left > 0 || !queue.others.is_empty() {
             let sent = queued - left;
+            if let Some((now, teller)) = teller.filter(|_| left > 0) {
+                let (queue, tracker) = (&self.queues[port.index()], &mut self.tracker);
+                for frame in queue.left_of_others(sent) {
+                    teller.tell_unsent(now, &self.generation, tracker, port, self.arena.bytes(frame));
+                }
+            }
+            let queue = &mut self.queues[port.index()];
             let mut lost = left as u64;
             for (at, origin) in queue.others.drain(..) {
                 let is_sent = (at as usize) < sent;
@@ -432,7 +460,7 @@ impl Engine {
             self.counters.forwarded -= lost;
             self.counters.dropped[DropReason::TxFull.index()] += lost;
         }
-        for frame in queue.frames.drain(..) {
+        for frame in self.queues[port.index()].frames.drain(..) {
             self.pool.give(frame);
         }
     }

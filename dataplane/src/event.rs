@@ -4,12 +4,13 @@
 //! reader says so.
 
 use crate::batch::{Batch, FlowRole, Out, Outcome, Verdict};
+use crate::generation::Generation;
 use crate::neighbors::WAITING_TOTAL;
 use classifier::addr::PortId;
 use classifier::reason::DropReason;
 use classifier::wire::{Kind, Packet};
 use conntrack::time::Tick;
-use conntrack::{Epoch, FlowReport};
+use conntrack::{Epoch, FlowReport, Tracker};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -164,6 +165,40 @@ impl Teller {
     pub(crate) fn tell_lost(&self, now: Tick, epoch: Epoch, port: PortId, frame: &[u8]) {
         let outcome = Outcome::dropped(DropReason::TxFull);
         self.sink.send(event_of(now, epoch, port, &Packet::parse(frame), outcome));
+    }
+
+    /// Tells of a frame that found no room to leave by `egress`. It is rewritten already: where it came from, its flow
+    /// knows. Where there is none, as of frames that another worker has judged, the port and VLAN of the event are those
+    /// that it was to leave by.
+    #[cold]
+    pub(crate) fn tell_unsent(
+        &self,
+        now: Tick,
+        generation: &Generation,
+        tracker: &mut Tracker,
+        egress: PortId,
+        frame: &[u8],
+    ) {
+        let packet = Packet::parse(frame);
+        let network = generation.network();
+        let vlan = network.vlan_on(egress, packet.link.vid()).map(|index| network.vlan(index));
+        let is_ip = matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6);
+        let flow = vlan.filter(|_| is_ip).and_then(|vlan| {
+            let (key, sender) = packet.key(vlan.domain);
+            tracker.live(now, &key).map(|flow| (tracker.flow(flow), sender))
+        });
+        let outcome = Outcome::dropped(DropReason::TxFull);
+        let mut event = event_of(now, generation.epoch(), egress, &packet, outcome);
+        if let Some((flow, sender)) = flow {
+            let is_openers = sender == flow.opener;
+            event.outcome.rule = flow.rule;
+            event.outcome.flow = Some(if is_openers { FlowRole::Established } else { FlowRole::Reply });
+            let ingress = if is_openers { Some(flow.opener_vlan) } else { flow.responder_vlan };
+            if let Some(ingress) = ingress {
+                (event.port, event.vid) = (ingress.port(), ingress.vid());
+            }
+        }
+        self.sink.send(event);
     }
 
     /// Tells of a frame that has waited, if what has become of it is news.

@@ -14,7 +14,7 @@ mod control;
 
 pub use control::{Clock, Control};
 
-use crate::arena::Frame;
+use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, LANES};
 use crate::counters::Counters;
 use crate::engine::{Engine, Origin, Sweep};
@@ -194,7 +194,7 @@ impl Worker {
         if now.since(hands.timers) >= TIMERS_EVERY {
             hands.timers = now;
             self.engine.tick(now, Sweep::AtMost(SWEEP));
-            self.transmit();
+            self.transmit(now);
             self.post();
         }
         hands.work = self.turn(now, &mut hands.batch, &mut hands.received);
@@ -247,7 +247,7 @@ impl Worker {
                     }
                     work += count;
                     self.sort(now, PortId(index as u8), received, batch);
-                    work += self.take_in(batch);
+                    work += self.take_in(now, batch);
                     self.judge(now, batch);
                     if count < LANES {
                         break;
@@ -298,11 +298,12 @@ impl Worker {
 
     /// Fills a batch up with frames that others have passed on; how many were taken.
     #[inline]
-    fn take_in(&mut self, batch: &mut Batch) -> usize {
-        let Worker { engine, seat: Some(seat), next_tag, .. } = self else { return 0 };
+    fn take_in(&mut self, now: Tick, batch: &mut Batch) -> usize {
+        let Worker { engine, seat: Some(seat), next_tag, teller, .. } = self else { return 0 };
         let mut taken = 0;
         let arena = Arc::clone(engine.arena());
-        let epoch = stamp(engine.generation().epoch());
+        let in_force = engine.generation().epoch();
+        let epoch = stamp(in_force);
         while batch.len() < LANES {
             let Some(Parcel { frame, port, purpose }) = seat.take(&arena) else { break };
             taken += 1;
@@ -318,7 +319,12 @@ impl Worker {
                     };
                     match seat.pass(&arena, owner, port, frame, Purpose::Judge(epoch)) {
                         Ok(()) => engine.counters.handed += 1,
-                        Err(frame) => engine.lose(frame),
+                        Err(frame) => {
+                            if let Some(teller) = teller {
+                                teller.tell_lost(now, in_force, port, arena.bytes(&frame));
+                            }
+                            engine.lose(frame);
+                        }
                     }
                 }
                 Purpose::Judge(_) => {
@@ -339,7 +345,7 @@ impl Worker {
         let mut work = 0;
         for _ in 0..BATCHES_PER_TURN {
             batch.clear();
-            let taken = self.take_in(batch);
+            let taken = self.take_in(now, batch);
             if taken == 0 {
                 break;
             }
@@ -367,25 +373,32 @@ impl Worker {
             }
             self.tell_news();
         }
-        self.transmit();
+        self.transmit(now);
         self.post();
     }
 
-    fn transmit(&mut self) {
+    fn transmit(&mut self, now: Tick) {
+        let unsent = self.teller.as_ref().map(|teller| (now, teller));
         for (index, queues) in self.ports.iter_mut().enumerate() {
             let port = PortId(index as u8);
             match (queues.first_mut(), &mut self.seat) {
                 (Some(queue), _) => {
-                    self.engine.flush(port, |arena, pool, frames| queue.transmit(arena, pool, frames));
+                    let send = |arena: &Arena, pool: &mut FramePool, frames: &mut Vec<Frame>| {
+                        queue.transmit(arena, pool, frames);
+                    };
+                    self.engine.flush_telling(port, send, unsent);
                 }
-                (None, Some(seat)) => self.engine.flush(port, |arena, _, frames| {
-                    let server = seat.server(port).expect("somebody serves a port");
-                    let count = frames.len().min(seat.room(server));
-                    for frame in frames.drain(..count) {
-                        let passed = seat.pass(arena, server, port, frame, Purpose::Send);
-                        passed.expect("there was room, and nobody else writes");
-                    }
-                }),
+                (None, Some(seat)) => {
+                    let send = |arena: &Arena, _: &mut FramePool, frames: &mut Vec<Frame>| {
+                        let server = seat.server(port).expect("somebody serves a port");
+                        let count = frames.len().min(seat.room(server));
+                        for frame in frames.drain(..count) {
+                            let passed = seat.pass(arena, server, port, frame, Purpose::Send);
+                            passed.expect("there was room, and nobody else writes");
+                        }
+                    };
+                    self.engine.flush_telling(port, send, unsent);
+                }
                 (None, None) => {}
             }
         }
@@ -418,7 +431,7 @@ impl Worker {
             heard += 1;
         }
         if heard > 0 {
-            self.transmit();
+            self.transmit(now);
             self.post();
         }
         heard
@@ -442,7 +455,7 @@ impl Worker {
         }
         self.engine.abandon_waiting();
         self.tell_late();
-        self.transmit();
+        self.transmit(clock.now());
         self.settle_with_peers();
     }
 

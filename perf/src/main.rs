@@ -4,6 +4,7 @@
 //! measured in `classifier`. A result means something only with its command, its machine and its date: `--json`
 //! prints the first two.
 
+mod applies;
 mod attack;
 mod classifier;
 mod cycles;
@@ -38,6 +39,8 @@ enum Command {
     Classifier(crate::classifier::ClassifierArguments),
     /// Whether the compiled policy says what the linear scan says, packet by packet, on all instructions
     Verify(crate::verify::VerifyArguments),
+    /// Policies that take turns under workers at full load: frames lost, batches torn, how long until they are in force
+    Applies(applies::AppliesArguments),
     /// The flow table alone: memory, insertion and look-up as it fills
     Table(crate::table::TableArguments),
     /// Flows whose hashes collide under one secret, against a table with that secret and one with another
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
             crate::classifier::classifier(&arguments).map_err(|text| text.to_string().into())
         }
         Command::Verify(arguments) => crate::verify::verify(&arguments).map_err(Into::into),
+        Command::Applies(arguments) => applies::applies(&arguments),
         Command::Table(arguments) => Ok(table::table(&arguments)),
         Command::HashAttack(arguments) => Ok(hash_attack::hash_attack(&arguments)),
     };

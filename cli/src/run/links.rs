@@ -9,12 +9,15 @@
 //! | interface gone | nothing arrives, what is to leave there is dropped | once an interface of that name is there: the ports are opened anew |
 
 use super::{Gateway, Notice};
+use classifier::addr::PortId;
 use dataplane::port::xdp::{self, Interface, LinkState, PortGuard};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(250);
+/// Between the two announcements of an address (RFC 5227 §1.1).
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How a port was seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +50,8 @@ pub struct Links {
     /// By port: an interface in the place of one that is gone.
     successors: Vec<Option<Interface>>,
     looked: Instant,
+    /// When the gateway's addresses on a port are to be announced.
+    announcements: Vec<(Instant, PortId)>,
 }
 
 /// What a look has found.
@@ -63,7 +68,30 @@ impl Links {
     #[must_use]
     pub fn new(gateway: &Gateway) -> Links {
         let ports = gateway.guards().len();
-        Links { states: vec![State::Up; ports], successors: vec![None; ports], looked: Instant::now() }
+        let mut links = Links {
+            states: vec![State::Up; ports],
+            successors: vec![None; ports],
+            looked: Instant::now(),
+            announcements: Vec::new(),
+        };
+        // Who knew these addresses by another MAC, or at another port of a switch, is to hear of it.
+        (0..ports).for_each(|port| links.announce(port));
+        links
+    }
+
+    /// Has the addresses on a port announced, and once again.
+    fn announce(&mut self, port: usize) {
+        let (now, port) = (Instant::now(), PortId(port as u8));
+        self.announcements.retain(|(_, of)| *of != port);
+        self.announcements.extend([(now, port), (now + ANNOUNCE_INTERVAL, port)]);
+    }
+
+    fn announce_what_is_due(&mut self, gateway: &Gateway) {
+        let now = Instant::now();
+        for (_, port) in self.announcements.extract_if(.., |(at, _)| *at <= now) {
+            // Any worker can send by any port. One that has too much to do leaves them to find it out.
+            let _ = gateway.control().ask(0, move |engine| engine.announce(port));
+        }
     }
 
     /// How a port was seen last: `up`, `no-carrier`, `down`, `detached` or `gone`.
@@ -80,18 +108,25 @@ impl Links {
             return look;
         }
         self.looked = Instant::now();
+        self.announce_what_is_due(gateway);
+        let mut came_up = Vec::new();
         let names: Vec<String> =
             gateway.configuration().topology.ports.iter().map(|port| port.name.clone()).collect();
-        for ((port, guard), state) in names.iter().zip(gateway.guards_mut()).zip(&mut self.states) {
+        let ports = names.iter().zip(gateway.guards_mut()).zip(&mut self.states);
+        for (index, ((port, guard), state)) in ports.enumerate() {
             let (now, mended) = see(guard);
             if let Some(why) = mended {
                 look.notices.push(notice(port, guard, now, &why));
             }
             if now != *state {
+                if now == State::Up {
+                    came_up.push(index);
+                }
                 *state = now;
                 look.notices.push(notice(port, guard, now, saying(now)));
             }
         }
+        came_up.into_iter().for_each(|port| self.announce(port));
         if self.states.contains(&State::Gone) {
             look.is_mendable = self.has_successors(gateway);
         }

@@ -1,6 +1,8 @@
 //! Hosts of a test bed with a gateway between them: in this process, or as the program that users run.
 #![allow(dead_code)] // Each test program uses its own part.
 
+pub(crate) mod queues;
+
 use cli::config::{self, Configuration};
 use cli::run::Gateway;
 use cli::testbed::{Bed, Host, HostSpec};

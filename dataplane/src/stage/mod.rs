@@ -5,6 +5,7 @@ pub(crate) mod express;
 pub(crate) mod parse;
 
 pub(crate) mod admit;
+mod announce;
 mod guard;
 pub(crate) mod resolve;
 

@@ -13,7 +13,7 @@ use conntrack::time::Tick;
 use dataplane::arena::{Arena, FramePool};
 use dataplane::counters::Counters;
 use dataplane::engine::Engine;
-use dataplane::event::{self, EventSource};
+use dataplane::event::{self, Event, EventSource};
 use dataplane::generation::{Generation, Generations};
 use dataplane::network::PortFacts;
 use dataplane::ownership::{Owners, Spread};
@@ -116,6 +116,26 @@ impl Gang {
 
     pub(crate) fn wait(&mut self, span: Duration) {
         self.now = self.now + span;
+    }
+
+    /// All queues of a port send so many frames more, and no others.
+    pub(crate) fn set_room(&self, port: u8, room: Option<usize>) {
+        self.wires[usize::from(port)].iter().for_each(|wire| wire.set_room(room));
+    }
+
+    /// Lets each worker take so many turns; what they tell of stays where it is.
+    pub(crate) fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            let now = self.now;
+            self.workers.iter_mut().for_each(|(worker, hands)| {
+                worker.step(now, hands);
+            });
+        }
+    }
+
+    /// What the workers have told of since the last call.
+    pub(crate) fn take_events(&self) -> Vec<Event> {
+        self.events.receiver.try_iter().collect()
     }
 
     /// Puts a frame before one of a port's queues; `chance` picks it.

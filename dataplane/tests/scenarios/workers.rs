@@ -185,6 +185,50 @@ fn a_worker_that_is_stuck_drops_what_it_should_have_had_and_nothing_else() {
     assert_eq!(all.forwarded + all.dropped[full], pushed, "{all:?}");
 }
 
+/// A frame that finds no room in the ring of its port is told of as it came in, with the rule of its flow; what the
+/// gateway says itself is no drop.
+#[test]
+fn a_port_that_is_full_has_an_event_for_each_frame_that_it_drops() {
+    for workers in [1, 2] {
+        let mut setup = open();
+        setup.policy = policy(DefaultAction::Deny, Mode::Enforce, vec![rule("most", Action::Allow)]);
+        let mut gang = Gang::new(setup, workers, workers, keyed());
+        let mut random = Random::of(23);
+        let to_db = |n: u16| Ip::udp(WEB.v4(), DB.v4(), (4000 + n, 443), b"hello").by(&WEB).bytes();
+        let back = |n: u16| Ip::udp(DB.v4(), WEB.v4(), (443, 4000 + n), b"hello").by(&DB).bytes();
+        for n in 0..8 {
+            gang.push(random.next(), WEB.port, &to_db(n));
+            gang.settle(&mut || random.next());
+        }
+        gang.take_events();
+        let before = gang.counters();
+        gang.set_room(DB.port, Some(0));
+        gang.set_room(WEB.port, Some(0));
+        // By the short way and by the long one, in both directions, and one that opens a flow.
+        for n in 0..9 {
+            gang.push(random.next(), WEB.port, &to_db(n));
+            gang.turns(4);
+        }
+        for n in 0..4 {
+            gang.push(random.next(), DB.port, &back(n));
+            gang.turns(4);
+        }
+        let full = DropReason::TxFull.index();
+        let after = gang.counters();
+        assert_eq!(after.dropped[full] - before.dropped[full], 13, "{after:?}");
+        let events = gang.take_events();
+        let events: Vec<_> =
+            events.iter().filter(|event| event.outcome.reason == Some(DropReason::TxFull)).collect();
+        assert_eq!(events.len(), 13, "{events:?}");
+        assert_eq!(events.iter().filter(|event| event.addresses.unwrap().0 == WEB.v4()).count(), 9);
+        for event in events {
+            let from = if event.addresses.unwrap().0 == WEB.v4() { WEB } else { DB };
+            assert_eq!((event.port.0, event.vid), (from.port, from.vid), "{event:?}");
+            assert!(event.outcome.rule.is_some(), "{event:?}");
+        }
+    }
+}
+
 /// Flows that were saved by some workers go to their owners among others.
 #[test]
 fn after_a_restart_with_another_number_of_workers_every_flow_is_where_its_packets_go() {

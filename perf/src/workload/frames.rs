@@ -80,6 +80,21 @@ pub(super) fn exchanges(flows: &[Flow], shape: Shape) -> Trace {
     batch.trace(&in_order(flows.len() * 2))
 }
 
+/// A datagram of IPv4 of each flow, its answer, and where their data begins. They have no checksum (RFC 768), so that data
+/// may be written into them.
+pub(super) fn blank_exchanges(flows: &[Flow]) -> (Vec<[Vec<u8>; 2]>, usize) {
+    const CHECKSUM: usize = UDP_HEADERS - 2;
+    let shape = Shape { length: SHORTEST, v6: false, imix: false };
+    let blank = |flow, direction| {
+        let mut batch = Batch::default();
+        datagram(&mut batch, flow, direction, shape, SHORTEST);
+        batch.bytes[CHECKSUM..UDP_HEADERS].fill(0);
+        batch.bytes
+    };
+    let both = |flow| [blank(flow, Direction::Forward), blank(flow, Direction::Reply)];
+    (flows.iter().map(both).collect(), UDP_HEADERS)
+}
+
 /// SYN, SYN-ACK and ACK of each flow.
 pub(super) fn handshakes(flows: &[Flow], shape: Shape) -> Trace {
     let mut batch = Batch::default();

@@ -12,9 +12,11 @@ mod flows;
 mod frames;
 mod mix;
 mod policy;
+mod revocable;
 
 pub(crate) use flows::Flow;
 pub(crate) use mix::MixArguments;
+pub(crate) use revocable::Revocable;
 
 use crate::{EngineArguments, Protocol};
 use classifier::addr::{Mac, PortId, Prefix, VlanKey};

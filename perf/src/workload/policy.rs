@@ -48,6 +48,11 @@ struct Members {
 
 /// A policy of `rules` rules, at least one of which lets flows in.
 pub(super) fn plan(rules: u32, seed: u64, v6: bool) -> Plan {
+    plan_without(rules, seed, v6, &[])
+}
+
+/// The same policy with one rule more before all others, which denies all that these clients (of IPv4) send.
+pub(super) fn plan_without(rules: u32, seed: u64, v6: bool, denied: &[u32]) -> Plan {
     let mut random = Random::new(seed);
     let tiers = vec!["guard".to_owned(), "application".to_owned()];
     let mut builder = PolicyBuilder::new(tiers, DefaultAction::Deny, Mode::Enforce);
@@ -56,6 +61,13 @@ pub(super) fn plan(rules: u32, seed: u64, v6: bool) -> Plan {
     let clients = side(&mut builder, Side::CLIENTS, "client", segments, v6, &mut random);
     let servers = side(&mut builder, Side::SERVERS, "server", segments, v6, &mut random);
 
+    if !denied.is_empty() {
+        let addresses = denied.iter().map(|client| IpRange::V4(*client, *client)).collect();
+        let clients = Member::Selector(Selector { addresses, ..Selector::default() });
+        let any = Service { protocol: None, source: PortRange::ALL, destination: PortRange::ALL };
+        let from = EndpointSet::OneOf(vec![clients]);
+        builder.rule(Rule::new("revoked", GUARD, from, EndpointSet::Any, vec![any], Action::Deny));
+    }
     let mut allowances = Vec::new();
     for number in 0..rules {
         let from = random.below(segments) as usize;
