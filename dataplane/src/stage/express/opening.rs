@@ -19,15 +19,15 @@ use crate::engine::Engine;
 use crate::generation::Generation;
 use crate::network::{Hop, Network, VlanIndex};
 use crate::stage::express::gates::{Gate, Gates};
-use crate::stage::judge::{self, Answer, Question};
-use classifier::addr::VlanKey;
+use crate::stage::judge::{self, Answer};
 use classifier::decision::{self, Decision};
+use classifier::endpoint::Endpoint;
 use classifier::flow::{End, Key};
 use classifier::tables::{self, ClassId, Classes, Places, Query};
 use classifier::wire::link::{self, Link, ethertype};
-use classifier::wire::{Packet, TcpFlags, Upper, protocol};
+use classifier::wire::{self, Faults, Packet, TcpFlags, Upper};
 use conntrack::time::Tick;
-use conntrack::{Beginning, Relation, Settled};
+use conntrack::{Beginning, Settled, Terms};
 
 /// From so many first packets on the policy is asked of all together: a stage of the tables costs the same for one.
 const BULK: usize = 8;
@@ -51,7 +51,6 @@ pub(super) struct Openings {
 struct Asked<A> {
     queries: [Query<A>; LANES],
     places: [Places; LANES],
-    ways: [VlanKey; LANES],
     lanes: [u8; LANES],
 }
 
@@ -63,13 +62,7 @@ const NO_ANSWER: Answer = Answer {
 
 impl<A: Copy + Default> Default for Asked<A> {
     fn default() -> Asked<A> {
-        let no_way = VlanKey::new(classifier::addr::PortId(0), 0);
-        Asked {
-            queries: [Query::default(); LANES],
-            places: [Places::default(); LANES],
-            ways: [no_way; LANES],
-            lanes: [0; LANES],
-        }
+        Asked { queries: [Query::default(); LANES], places: [Places::default(); LANES], lanes: [0; LANES] }
     }
 }
 
@@ -112,6 +105,8 @@ struct Asker<'a> {
     generation: &'a Generation,
     arena: &'a Arena,
     batch: &'a Batch,
+    /// Whether VLANs and MACs make a difference to the policy.
+    speaks_of_places: bool,
 }
 
 /// Holds first packets against what hangs on addresses, ports and VLANs, and asks the policy of those that fit; which
@@ -124,7 +119,8 @@ pub(super) fn ask(engine: &mut Engine, now: Tick, batch: &Batch, lanes: Lanes) -
     (*begun, *is_doubtful) = (Filter::default(), false);
     let generation: &Generation = generation;
     let standing = Standing { now, epoch: generation.epoch(), neighbors };
-    let asker = Asker { gates, notes, standing, generation, arena, batch };
+    let speaks_of_places = generation.tables().speaks_of_places();
+    let asker = Asker { speaks_of_places, gates, notes, standing, generation, arena, batch };
     let (of_v6, of_v4) = lanes.split(notes.v6);
     let mut fit = Lanes::default();
     if !of_v4.is_empty() {
@@ -160,19 +156,24 @@ impl Asker<'_> {
             if adjacency.egress == gate.index && !gate.hairpin {
                 continue;
             }
-            let mac = link::source(self.arena.bytes(self.batch.frame(lane)));
-            if gate.asks_bindings && !network.is_binding(gate.index, source.address(), mac) {
-                continue;
+            if gate.asks_bindings {
+                let mac = link::source(self.arena.bytes(self.batch.frame(lane)));
+                if !network.is_binding(gate.index, source.address(), mac) {
+                    continue;
+                }
             }
             if !lives_there(network, remembered, self.standing, gate, source) {
                 continue;
             }
-            let way = self.gates.of(adjacency.egress).key;
             let protocol = key.protocol;
             asked.queries[count] = Query { source, destination, source_port, destination_port, protocol };
-            asked.places[count] =
-                Places { source: (Some(gate.key), Some(mac)), destination: (Some(way), None) };
-            (asked.ways[count], asked.lanes[count]) = (way, lane as u8);
+            if self.speaks_of_places {
+                let way = self.gates.of(adjacency.egress).key;
+                let mac = link::source(self.arena.bytes(self.batch.frame(lane)));
+                asked.places[count] =
+                    Places { source: (Some(gate.key), Some(mac)), destination: (Some(way), None) };
+            }
+            asked.lanes[count] = lane as u8;
             count += 1;
         }
         count
@@ -187,25 +188,22 @@ impl Asker<'_> {
         answers: &mut [Answer; LANES],
     ) {
         let tables = self.generation.tables();
+        let places = if self.speaks_of_places { &asked.places[..count] } else { &[] };
         if count < BULK {
             for at in 0..count {
                 let Query { source, destination, source_port, destination_port, protocol } =
                     asked.queries[at];
-                let (vlan, mac) = asked.places[at].source;
-                let (Some(vlan), Some(mac)) = (vlan, mac) else { continue };
-                let question = Question {
-                    source: (vlan, mac, source.address()),
-                    destination: destination.address(),
-                    destination_mac: None,
-                    protocol,
-                    ports: (source_port, destination_port),
+                let place = places.get(at).copied().unwrap_or_default();
+                let class = |(vlan, mac), address: A| {
+                    tables.class_of(&Endpoint { vlan, mac, address: address.address() })
                 };
-                answers[usize::from(asked.lanes[at])] =
-                    judge::ask(self.generation, &question, asked.ways[at]);
+                let (source, destination) =
+                    (class(place.source, source), class(place.destination, destination));
+                let decision = tables.decide(source, destination, protocol, source_port, destination_port);
+                answers[usize::from(asked.lanes[at])] = Answer { decision, classes: (source, destination) };
             }
             return;
         }
-        let places = if tables.speaks_of_places() { &asked.places[..count] } else { &[] };
         A::classify(tables, &asked.queries[..count], places, &mut raw[..count], &mut classes[..count]);
         for at in 0..count {
             answers[usize::from(asked.lanes[at])] =
@@ -271,97 +269,89 @@ fn begin_by<A: Lane>(
     if (openings.is_doubtful || openings.begun.has(hash)) && tracker.knows(&key, hash) {
         return None;
     }
-    let answer = openings.answers[lane];
-    let reason = answer.decision.drop_reason();
-    let outcome = Outcome {
-        verdict: Verdict::Forward,
-        reason: None,
-        rule: answer.decision.rule.map(|id| generation.key_of(id)),
-        would: answer.decision.would,
-        flow: None,
-        classes: Some(answer.classes),
-        out: Out::Nowhere,
+    let head: &[u8; HEAD] = arena.head(batch.frame(lane))?;
+    let mac = link::source(head);
+    // Options that are malformed count before what the policy says.
+    let beginning = match lean.kind {
+        Kind::Syn => Beginning::of_syn(&segment(head, &lean))?,
+        Kind::Datagram | Kind::Acknowledgment | Kind::Segment => Beginning::of_datagram(),
     };
-    let reason = match answer.decision.verdict {
+    let Answer { decision, classes } = &openings.answers[lane];
+    let refusal = match decision.verdict {
         decision::Verdict::Allow => None,
-        decision::Verdict::Deny => reason,
+        decision::Verdict::Deny => decision.drop_reason(),
         decision::Verdict::Reject => return None,
     };
-    let refused = if reason.is_some() {
-        reason
-    } else {
-        let ((source, source_port), (destination, destination_port)) = ends(&key, lean.sender);
-        let standing = Standing { now, epoch: generation.epoch(), neighbors };
-        let adjacency = A::remembered(express).find(standing, set, destination)?;
-        let (gate, exit) = (express.gates.of(VlanIndex(lean.gate)), express.gates.of(adjacency.egress));
-        let terms = judge::terms(generation, &answer.decision, Some(exit.key));
-        if terms.max_flows.is_some() || !fits(arena, &lean, exit) {
-            return None;
-        }
-        let head: &[u8; HEAD] = arena.head(batch.frame(lane))?;
-        let beginning = match lean.kind {
-            Kind::Syn => Beginning::of_syn(&segment(head, &lean))?,
-            Kind::Datagram | Kind::Acknowledgment | Kind::Segment => Beginning::of_datagram(),
-        };
-        let mac = link::source(head);
-        let (addresses, ports) = (A::addresses(source, destination), (source_port, destination_port));
-        let packet = taken_apart(head, &lean, key.protocol, addresses, ports);
-        match tracker.begin(settled, (&key, hash), lean.sender, (gate.key, mac), &beginning, &terms) {
-            Ok(entrance) => {
-                express.openings.begun.add(hash);
-                debug_assert_eq!(entrance.relation(), Relation::Established);
-                tracker.count_entered::<A>(settled, entrance, lean.ip_length());
-                counters.flows += 1;
-                let outcome = Outcome { flow: Some(FlowRole::New), out: Out::To(exit.key), ..outcome };
-                hits.count(now, &outcome);
-                batch.outcomes[lane] = outcome;
-                batch.controls[lane] = lean.control;
-                batch.packets[lane] = packet;
-                depart::<A>(arena, queues, batch, lane, &lean, &adjacency, exit);
-                return Some(Course::Passed);
+    let mut outcome = Outcome {
+        rule: decision.rule.map(|id| generation.key_of(id)),
+        would: decision.would,
+        classes: Some(*classes),
+        ..Outcome::UNDECIDED
+    };
+    let refusal = match refusal {
+        Some(reason) => reason,
+        None => {
+            let destination = ends(&key, lean.sender).1.0;
+            let standing = Standing { now, epoch: generation.epoch(), neighbors };
+            let terms = judge::terms(generation, decision, None);
+            let adjacency = A::remembered(express).find(standing, set, destination)?;
+            let (gate, exit) = (express.gates.of(VlanIndex(lean.gate)), express.gates.of(adjacency.egress));
+            if terms.max_flows.is_some() || !fits(arena, &lean, exit) {
+                return None;
             }
-            Err(reason) => Some(reason),
+            let terms = Terms { responder_vlan: Some(exit.key), ..terms };
+            let place = (gate.key, mac);
+            match tracker.begin(settled, (&key, hash), lean.sender, place, &beginning, &terms) {
+                Ok(entrance) => {
+                    express.openings.begun.add(hash);
+                    tracker.count_entered::<A>(settled, entrance, lean.ip_length());
+                    counters.flows += 1;
+                    (outcome.flow, outcome.out) = (Some(FlowRole::New), Out::To(exit.key));
+                    hits.count(now, &outcome);
+                    batch.outcomes[lane] = outcome;
+                    batch.controls[lane] = lean.control;
+                    note_packet(arena, batch, lane, &lean, &key);
+                    depart::<A>(arena, queues, batch, lane, &lean, &adjacency, exit);
+                    return Some(Course::Passed);
+                }
+                Err(reason) => reason,
+            }
         }
     };
-    let reason = refused?;
-    let outcome = Outcome { verdict: Verdict::Drop, reason: Some(reason), ..outcome };
+    (outcome.verdict, outcome.reason) = (Verdict::Drop, Some(refusal));
     // Whoever tells of drops reads what the frame was.
     batch.packets[lane] = Packet::parse(arena.bytes(batch.frame(lane)));
     batch.settle(lane, outcome);
-    counters.drop(reason);
+    counters.drop(refusal);
     hits.count(now, &outcome);
     Some(Course::Dropped)
 }
 
-/// A packet as the parser has it: whoever tells of new flows reads that.
-#[inline]
-fn taken_apart(
-    head: &[u8; HEAD],
-    lean: &Lean,
-    protocol: u8,
-    addresses: classifier::wire::Addresses,
-    (source_port, destination_port): (u16, u16),
-) -> Packet {
-    let is_v4 = matches!(addresses, classifier::wire::Addresses::V4(..));
+/// Notes in a lane what the parser would have: whoever tells of new flows reads that. Written where it stands, for a packet
+/// is long.
+#[inline(always)]
+fn note_packet<A: Lane>(arena: &Arena, batch: &mut Batch, lane: usize, lean: &Lean, key: &Key<A>) {
+    let is_v4 = size_of::<A>() == size_of::<u32>();
     let (ip, upper) = (usize::from(lean.ip), usize::from(lean.upper));
-    Packet {
-        link: Link {
-            tags: u8::from(lean.has_tag()),
-            is_customer: true,
-            control: lean.control,
-            ethertype: if is_v4 { ethertype::IPV4 } else { ethertype::IPV6 },
-            payload: u16::from(lean.ip),
-        },
-        kind: if is_v4 { classifier::wire::Kind::Ipv4 } else { classifier::wire::Kind::Ipv6 },
-        addresses,
-        protocol,
-        ttl: head[if is_v4 { ip + 8 } else { ip + 7 }],
-        upper_offset: u32::from(lean.upper),
-        upper_length: lean.end - u16::from(lean.upper),
-        end: u32::from(lean.end),
-        upper: if protocol == protocol::TCP { Upper::Tcp(TcpFlags(head[upper + 13])) } else { Upper::Udp },
-        source_port,
-        destination_port,
-        ..Packet::default()
-    }
+    let Some(head) = arena.head(batch.frame(lane)) else { return };
+    let (ttl, flags) = (head[if is_v4 { ip + 8 } else { ip + 7 }], head[upper + 13]);
+    let ((source, source_port), (destination, destination_port)) = ends(key, lean.sender);
+    let packet = &mut batch.packets[lane];
+    packet.faults = Faults::default();
+    packet.link = Link {
+        tags: u8::from(lean.has_tag()),
+        is_customer: true,
+        control: lean.control,
+        ethertype: if is_v4 { ethertype::IPV4 } else { ethertype::IPV6 },
+        payload: u16::from(lean.ip),
+    };
+    packet.kind = if is_v4 { wire::Kind::Ipv4 } else { wire::Kind::Ipv6 };
+    packet.addresses = A::addresses(source, destination);
+    (packet.protocol, packet.ttl) = (key.protocol, ttl);
+    packet.upper_offset = u32::from(lean.upper);
+    packet.upper_length = lean.end - u16::from(lean.upper);
+    packet.end = u32::from(lean.end);
+    packet.fragment = None;
+    packet.upper = if lean.kind == Kind::Syn { Upper::Tcp(TcpFlags(flags)) } else { Upper::Udp };
+    (packet.source_port, packet.destination_port) = (source_port, destination_port);
 }
