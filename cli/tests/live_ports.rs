@@ -166,7 +166,7 @@ fn hosts_hear_of_the_gateways_new_mac_when_an_interface_is_made_again() {
     let old = mac(&bed);
     assert!(knows(&old), "{}", web.ip("neigh show").unwrap());
     assert!(bed.gateway().command("ip").args(["link", "delete", "trunk0"]).status().unwrap().success());
-    noticed(&mut program, "trunk0 is gone", 1);
+    noticed(&mut program, "trunk0 is gone", 1, NOTICED);
     bed.lay_trunk_again(0).unwrap();
     program.wait_for("all ports are opened anew", 1);
     assert_ne!(mac(&bed), old);

@@ -1,7 +1,7 @@
 //! The short way gives the answers of the whole way, letter by letter: two engines, of which one has it closed, are fed
 //! the same random frames, reloads, neighbors and hours, and must agree in all that can be seen of them.
 
-use crate::bed::frame::{Ip, arp};
+use crate::bed::frame::{Ip, SYN, arp};
 use crate::bed::network::{DB, FAR, Host, SHY, TRUNK, TRUNK_MAC, WAN, WEB, address, open};
 use crate::bed::{Bed, Left, Setup};
 use crate::world::{Step, World};
@@ -47,7 +47,10 @@ fn sorted(mut left: Vec<Left>) -> Vec<Left> {
 
 /// Runs both side by side, `lanes` frames at a time; how many packets took the short way, and how many the whole one.
 fn agree(seed: u64, steps: u32, lanes: usize, config: Config) -> Counters {
-    let mut world = World::new(seed);
+    agree_on(World::new(seed), seed, steps, lanes, config)
+}
+
+fn agree_on(mut world: World, seed: u64, steps: u32, lanes: usize, config: Config) -> Counters {
     let setup = Setup { conntrack: config, ..open() };
     let (mut short, mut whole) = (Bed::new(setup.clone()), Bed::new(setup));
     whole.engine.set_express(false);
@@ -95,6 +98,7 @@ fn agree(seed: u64, steps: u32, lanes: usize, config: Config) -> Counters {
                 for (lane, (a, b)) in a.into_iter().zip(b).enumerate() {
                     let at = format!("{at}, lane {lane}: {:02x?}", frames[lane]);
                     assert_eq!((a.outcome, a.rule, a.moved), (b.outcome, b.rule, b.moved), "{at}");
+                    assert_eq!(a.told, b.told, "{at}");
                     if is_alone {
                         assert_eq!((a.left, a.late), (b.left, b.late), "{at}");
                     } else {
@@ -164,6 +168,50 @@ fn in_batches_the_short_way_answers_as_the_whole_way() {
     for seed in 0..6 {
         is_about_it(&agree(0xe894_0000 + seed, 4_000, 24, Config { max_flows: 10_000, ..Config::default() }));
     }
+}
+
+/// Mostly first packets, in batches so many that the policy is asked of them together. One at a time also with a table that
+/// has no room, and with one whose half-open flows are at their shares: who is evicted hangs on who overtakes whom.
+#[test]
+fn first_packets_are_answered_as_by_the_whole_way() {
+    let cases = [
+        (0, 1, 10_000),
+        (1, 1, 12),
+        (2, 48, 10_000),
+        (3, 48, 10_000),
+        (4, 1, 600),
+        (5, 1, 60),
+        (6, 1, 2_600),
+    ];
+    for (seed, lanes, max_flows) in cases {
+        let seed = 0xe895_0000 + seed;
+        let world = World { strangers: if seed % 2 == 0 { 2 } else { 8 }, ..World::new(seed) };
+        let steps = if lanes == 1 { 20_000 } else { 2_500 };
+        let config = Config { max_flows, ..Config::default() };
+        let counters = agree_on(world, seed, steps, lanes, config);
+        assert!(counters.flows > 1_000, "{counters:?}");
+        for reason in
+            [DropReason::Martian, DropReason::Spoofed, DropReason::BadDestination, DropReason::DefaultDeny]
+        {
+            assert!(counters.dropped[reason.index()] > 0, "{reason}: {counters:?}");
+        }
+    }
+}
+
+#[test]
+fn a_first_packet_takes_the_short_way_and_a_second_one_follows_it() {
+    let mut bed = Bed::new(open());
+    bed.send(TRUNK, Ip::udp(WEB.v4(), DB.v4(), (3999, 5000), b"hello").by(&WEB).bytes()).opened();
+    let udp = |port: u16| Ip::udp(WEB.v4(), DB.v4(), (port, 5000), b"hello").by(&WEB).bytes();
+    let syn = Ip::tcp(WEB.v6(), DB.v6(), (4000, 443), SYN, (7, 0), b"").by(&WEB).bytes();
+    let frames: Vec<Vec<u8>> = (4000..4020).map(udp).chain([udp(4000), syn.clone(), syn]).collect();
+    let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let roles: Vec<_> = bed.send_all(TRUNK, &slices).iter().map(|sent| sent.outcome.flow).collect();
+    let mut expected = vec![Some(FlowRole::New); 23];
+    (expected[20], expected[22]) = (Some(FlowRole::Established), Some(FlowRole::Established));
+    assert_eq!(roles, expected);
+    assert_eq!(bed.engine.counters().flows, 22);
+    assert_eq!(bed.engine.counters().express, 21, "the ones that came again went the whole way");
 }
 
 /// Two frames of a flow, of which the first goes the whole way and the second could go the short one, keep their order.

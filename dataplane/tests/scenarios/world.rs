@@ -7,7 +7,10 @@ use crate::bed::network::{
     DB, DESK, FAR, Host, PRINTER, SHY, TRUNK, TRUNK_MAC, WEB, address, policy, rule, service,
 };
 use classifier::addr::Mac;
-use classifier::policy::{Action, DefaultAction, Established, Mode, Policy, Rule, Timestamp};
+use classifier::policy::{
+    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, Rule, Segment,
+    Selector, Timestamp,
+};
 use dataplane::topology::SpoofGuard;
 use random::Random;
 use std::time::Duration;
@@ -40,6 +43,8 @@ struct Talk {
 pub(crate) struct World {
     pub(crate) random: Random,
     talks: Vec<Talk>,
+    /// One frame in so many is of a flow that was never seen; none for 0.
+    pub(crate) strangers: u32,
 }
 
 /// A host that is behind another router.
@@ -72,7 +77,7 @@ impl World {
                 }
             })
             .collect();
-        World { random, talks }
+        World { random, talks, strangers: 0 }
     }
 
     /// What happens next.
@@ -98,6 +103,9 @@ impl World {
 
     /// A frame of a conversation, most often a sound one, and the port that it comes in on.
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
+        if self.strangers != 0 && self.random.one_in(self.strangers) {
+            return self.first_frame();
+        }
         let at = self.random.index(self.talks.len());
         let mut talk = self.talks[at];
         let side = self.random.index(2);
@@ -155,6 +163,109 @@ impl World {
             bytes.truncate(r.index(bytes.len()));
         }
         (if r.one_in(100) { 1 - from.port } else { from.port }, bytes)
+    }
+
+    /// The first frame of a flow, most often a sound one.
+    fn first_frame(&mut self) -> (u8, Vec<u8>) {
+        const NEAR: [&str; 3] = ["10.0.10.77", "10.0.10.78", "10.0.10.79"];
+        let r = &mut self.random;
+        let (from, to) =
+            *r.pick(&[(WEB, DB), (WEB, DB), (DB, WEB), (WEB, FAR), (FAR, DB), (WEB, BEHIND), (WEB, SHY)]);
+        let v6 = r.one_in(3);
+        let (mut source, mut destination) = if v6 { (from.v6(), to.v6()) } else { (from.v4(), to.v4()) };
+        match r.below(16) {
+            0..3 if !v6 => source = address(*r.pick(&NEAR)),
+            0 => source = address("fd00:10::77"),
+            3 => {
+                source = address(match v6 {
+                    true => *r.pick(&[
+                        "fe80::1",
+                        "::1",
+                        "ff02::5",
+                        "fd00:20::9",
+                        "2001:db8::5",
+                        "::ffff:10.0.10.9",
+                    ]),
+                    false => *r.pick(&[
+                        "10.0.20.9",
+                        "127.0.0.1",
+                        "0.1.2.3",
+                        "224.0.0.5",
+                        "255.255.255.255",
+                        "10.9.3.3",
+                        "198.51.100.7",
+                        "10.0.10.1",
+                        "10.0.10.255",
+                    ]),
+                });
+            }
+            4 => {
+                destination = address(match v6 {
+                    true => *r.pick(&[
+                        "fe80::1",
+                        "::1",
+                        "ff02::5",
+                        "fd00:10::1",
+                        "fd00:10::99",
+                        "::ffff:10.0.20.9",
+                    ]),
+                    false => *r.pick(&[
+                        "10.0.20.1",
+                        "10.0.20.255",
+                        "127.0.0.1",
+                        "224.0.0.5",
+                        "255.255.255.255",
+                        "240.1.1.1",
+                        "10.0.10.99",
+                        "10.9.3.3",
+                        "203.0.113.1",
+                    ]),
+                });
+            }
+            5 => destination = source,
+            _ => {}
+        }
+        let port = 1024 + r.below(60_000) as u16;
+        let ports = match r.below(30) {
+            0 => (0, 443),
+            1 => (port, 0),
+            _ => (port, *r.pick(&[443, 443, 5000, 22])),
+        };
+        let length = *r.pick(&[0, 1, 8, 18, 100, 700, 1290]);
+        let payload: Vec<u8> = (0..length).map(|_| r.next() as u8).collect();
+        let mut ip = if r.one_in(2) {
+            Ip::udp(source, destination, ports, &payload)
+        } else {
+            let flags = *r.pick(&[SYN, SYN, SYN, SYN, SYN | PSH, SYN | 0xc0, SYN | URG, ACK, SYN | ACK, RST]);
+            let length = if r.one_in(4) { payload.len() } else { 0 };
+            let ip = Ip::tcp(source, destination, ports, flags, (r.next() as u32, 0), &payload[..length]);
+            match r.below(5) {
+                0 => ip.tcp_options(&[3, 3, 7, 4, 2, 1, 1, 0]),
+                1 => ip.tcp_options(&[5, 0, 1, 1]),
+                2 => ip.tcp_options(&[2, 4, 5, 0xb4]),
+                _ => ip,
+            }
+        };
+        match r.below(40) {
+            0 => ip = ip.ttl(*r.pick(&[0, 1, 2])),
+            1 => ip = ip.upper_raw(6, &[r.next() as u8, 9]),
+            2 if !v6 => ip = ip.options(&[1, 1, 1, 0]),
+            _ => {}
+        }
+        let mut frame = ip.by(&from);
+        match r.below(40) {
+            0 => frame = frame.from(*r.pick(&[Mac::ZERO, Mac::BROADCAST, Mac([2, 9, 9, 9, 9, 9])])),
+            1 => frame = frame.to(*r.pick(&[Mac::BROADCAST, WEB.mac])),
+            2..5 => frame = frame.padded(&[0xee; 18]),
+            _ => {}
+        }
+        let bytes = frame.bytes();
+        if r.one_in(5) {
+            // It will come again: what begins a flow the first time belongs to it the second.
+            let talk = &mut self.talks[r.below(28) as usize];
+            (talk.ports[0], talk.stage) = (port.max(1), 0);
+        }
+        (from.port, bytes)
     }
 
     /// The next segment of a connection, or one that is out of place.
@@ -257,7 +368,11 @@ impl World {
             6 => vec![Rule { services: service(6, 443), ..rule("reject", Action::Reject) }, allow("rest")],
             _ => vec![allow("all")],
         };
-        policy(DefaultAction::Deny, if r.one_in(6) { Mode::Monitor } else { Mode::Enforce }, rules)
+        let mode = if r.one_in(6) { Mode::Monitor } else { Mode::Enforce };
+        if r.one_in(3) {
+            return of_places(mode, rules);
+        }
+        policy(DefaultAction::Deny, mode, rules)
     }
 
     /// Changes of the network that leave its VLANs as they are.
@@ -270,4 +385,26 @@ impl World {
             _ => setup.topology.ports[1].mtu = Some(*r.pick(&[1300, 700])),
         }
     }
+}
+
+/// A policy that tells VLANs and MACs apart: what comes from the one or goes to the other is denied before the rules.
+fn of_places(mode: Mode, rules: Vec<Rule>) -> Policy {
+    let mut builder = PolicyBuilder::new(vec!["default".into()], DefaultAction::Deny, mode);
+    let mut segment = |name: &str, selector: Selector| {
+        builder.segment(Segment {
+            name: name.into(),
+            members: vec![Member::Selector(selector)],
+            except: Vec::new(),
+            mode: Mode::Enforce,
+        })
+    };
+    let none = || Selector { vlan: None, macs: Vec::new(), addresses: Vec::new() };
+    let far = segment("far", Selector { vlan: Some(FAR.vlan()), ..none() });
+    let web = segment("web", Selector { macs: vec![DB.mac], ..none() });
+    let one = |segment| EndpointSet::OneOf(vec![Member::Segment(segment)]);
+    let to = one(far);
+    builder.rule(Rule { to, ..rule("not-far", Action::Deny) });
+    builder.rule(Rule { from: one(web), ..rule("not-web", Action::Deny) });
+    rules.into_iter().for_each(|rule| builder.rule(rule));
+    builder.build().expect("it is a valid policy")
 }

@@ -17,7 +17,7 @@ use super::lanes::dispatch::{Job, dispatch};
 use super::lanes::portable::Portable;
 use super::lanes::{Instructions, Lanes};
 use super::ports::{PortLines, Ports, RunValue};
-use super::{CellTables, Tables};
+use super::{CellTables, ClassId, Tables};
 use crate::addr::{Mac, VlanKey};
 use crate::decision::{Decision, Judgement, Verdict};
 use crate::endpoint::ServicePacket;
@@ -72,16 +72,22 @@ struct Batch<'a, A> {
     queries: &'a [Query<A>],
     places: &'a [Places],
     answers: &'a mut [Answer],
+    /// Where the classes of both ends go, if they are wanted; else empty.
+    classes: &'a mut [Classes],
 }
+
+/// The classes of a packet's source and destination.
+pub type Classes = (ClassId, ClassId);
 
 impl<A: Addressed> Job for Batch<'_, A> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Batch { tables, fast, queries, places, answers } = self;
+        let Batch { tables, fast, queries, places, answers, classes } = self;
         let (whole, rest) = queries.as_chunks::<STAGE>();
         let (whole_answers, rest_answers) = answers.as_chunks_mut::<STAGE>();
         for (at, (queries, answers)) in whole.iter().zip(whole_answers).enumerate() {
-            stages::<L, A>(tables, fast, queries, places.get(at * STAGE..).unwrap_or(&[]), answers);
+            let classes = classes.get_mut(at * STAGE..).unwrap_or_default();
+            stages::<L, A>(tables, fast, queries, places.get(at * STAGE..).unwrap_or(&[]), answers, classes);
         }
         if !rest.is_empty() {
             // Stages are always full: what is missing is made up, and its answers are not taken.
@@ -89,7 +95,8 @@ impl<A: Addressed> Job for Batch<'_, A> {
             padded[..rest.len()].copy_from_slice(rest);
             let mut padded_answers = [Answer::default(); STAGE];
             let places = places.get(whole.len() * STAGE..).unwrap_or(&[]);
-            stages::<L, A>(tables, fast, &padded, places, &mut padded_answers);
+            let classes = classes.get_mut(whole.len() * STAGE..).unwrap_or_default();
+            stages::<L, A>(tables, fast, &padded, places, &mut padded_answers, classes);
             rest_answers.copy_from_slice(&padded_answers[..rest.len()]);
         }
     }
@@ -102,13 +109,15 @@ fn stages<L: Lanes, A: Addressed>(
     queries: &[Query<A>; STAGE],
     places: &[Places],
     answers: &mut [Answer; STAGE],
+    classes: &mut [Classes],
 ) {
     let numbers_of: [&[u16]; 2] = [&fast.from, &fast.to];
     let mut numbers = [[0; STAGE]; 2];
     let mut softened = 0;
-    if tables.any_softened || tables.place.speaks_of_places() {
+    if tables.any_softened || tables.place.speaks_of_places() || !classes.is_empty() {
         A::states::<L>(tables, queries, &mut numbers);
         tables.refine_lanes(places, &mut numbers);
+        tell_classes(&numbers, classes);
         softened = tables.softened_lanes(&numbers[1]);
         to_numbers(numbers_of, &mut numbers);
     } else {
@@ -119,6 +128,14 @@ fn stages<L: Lanes, A: Addressed>(
         for (lane, answer) in answers.iter_mut().enumerate() {
             *answer = answer.towards(softened & 1 << lane != 0);
         }
+    }
+}
+
+/// Tells the classes of as many packets as are asked for.
+#[inline(always)]
+fn tell_classes([sources, destinations]: &[[u32; STAGE]; 2], classes: &mut [Classes]) {
+    for ((told, source), destination) in classes.iter_mut().zip(sources).zip(destinations) {
+        *told = (ClassId(*source), ClassId(*destination));
     }
 }
 
@@ -262,7 +279,21 @@ impl Tables {
     /// # Panics
     /// Where there are fewer answers than queries.
     pub fn classify_v4(&self, queries: &[Query<u32>], places: &[Places], answers: &mut [Answer]) {
-        self.classify(queries, places, answers);
+        self.classify(queries, places, answers, &mut []);
+    }
+
+    /// The same, and the classes of both ends of each.
+    ///
+    /// # Panics
+    /// Where there are fewer answers than queries.
+    pub fn classify_v4_with_classes(
+        &self,
+        queries: &[Query<u32>],
+        places: &[Places],
+        answers: &mut [Answer],
+        classes: &mut [Classes],
+    ) {
+        self.classify(queries, places, answers, classes);
     }
 
     /// Answers for many IPv6 packets.
@@ -270,7 +301,27 @@ impl Tables {
     /// # Panics
     /// Where there are fewer answers than queries.
     pub fn classify_v6(&self, queries: &[Query<u128>], places: &[Places], answers: &mut [Answer]) {
-        self.classify(queries, places, answers);
+        self.classify(queries, places, answers, &mut []);
+    }
+
+    /// The same, and the classes of both ends of each.
+    ///
+    /// # Panics
+    /// Where there are fewer answers than queries.
+    pub fn classify_v6_with_classes(
+        &self,
+        queries: &[Query<u128>],
+        places: &[Places],
+        answers: &mut [Answer],
+        classes: &mut [Classes],
+    ) {
+        self.classify(queries, places, answers, classes);
+    }
+
+    /// Whether VLANs or MACs make a difference: else places need not be given.
+    #[must_use]
+    pub fn speaks_of_places(&self) -> bool {
+        self.place.speaks_of_places()
     }
 
     /// Takes VLANs and MACs into account, where the policy speaks of them.
@@ -303,6 +354,7 @@ impl Tables {
         queries: &[Query<A>],
         places: &[Places],
         answers: &mut [Answer],
+        classes: &mut [Classes],
     ) {
         let mut states = [[0; STAGE]; 2];
         let chunks = queries.chunks(STAGE).zip(answers.chunks_mut(STAGE)).enumerate();
@@ -311,6 +363,7 @@ impl Tables {
             padded[..queries.len()].copy_from_slice(queries);
             A::states::<Portable>(self, &padded, &mut states);
             self.refine_lanes(places.get(at * STAGE..).unwrap_or(&[]), &mut states);
+            tell_classes(&states, classes.get_mut(at * STAGE..).unwrap_or_default());
             for (at, (query, answer)) in queries.iter().zip(answers).enumerate() {
                 let judgement = grouped.judge(states[0][at], states[1][at], query.packet());
                 *answer = Answer::grouped(code_of(&self.policy, judgement), judgement)
@@ -354,13 +407,21 @@ impl Tables {
         instructions.are_available().then_some(self)
     }
 
-    fn classify<A: Addressed>(&self, queries: &[Query<A>], places: &[Places], answers: &mut [Answer]) {
+    fn classify<A: Addressed>(
+        &self,
+        queries: &[Query<A>],
+        places: &[Places],
+        answers: &mut [Answer],
+        classes: &mut [Classes],
+    ) {
         let answers = &mut answers[..queries.len()];
         match &self.cells {
             CellTables::Closed(fast) => {
-                dispatch(self.instructions, Batch { tables: self, fast, queries, places, answers });
+                dispatch(self.instructions, Batch { tables: self, fast, queries, places, answers, classes });
             }
-            CellTables::Grouped(grouped) => self.classify_grouped(grouped, queries, places, answers),
+            CellTables::Grouped(grouped) => {
+                self.classify_grouped(grouped, queries, places, answers, classes);
+            }
         }
     }
 }
