@@ -191,7 +191,7 @@ fn a_collector_misses_nothing_where_ports_are_opened_anew() {
     let (status, counters) = program.wait();
     assert!(status.success());
     let counters: Value = serde_json::from_str(&counters).unwrap();
-    let (records, exporters) = collector.finish();
+    let (records, exporters) = collector.finish(&bed);
     assert!(exporters.contains("Sequence failures: 0"), "{exporters}");
     let flows = records.iter().filter(|record| number(record, "output_snmp") != 0);
     let packets: u64 = flows.map(|r| number(r, "in_packets") + number(r, "out_packets")).sum();

@@ -193,7 +193,7 @@ fn a_port_that_is_full_has_an_event_for_each_frame_that_it_drops() {
         let mut setup = open();
         setup.policy = policy(DefaultAction::Deny, Mode::Enforce, vec![rule("most", Action::Allow)]);
         let mut gang = Gang::new(setup, workers, workers, keyed());
-        let mut random = Random::of(23);
+        let mut random = Random::new(23);
         let to_db = |n: u16| Ip::udp(WEB.v4(), DB.v4(), (4000 + n, 443), b"hello").by(&WEB).bytes();
         let back = |n: u16| Ip::udp(DB.v4(), WEB.v4(), (443, 4000 + n), b"hello").by(&DB).bytes();
         for n in 0..8 {
