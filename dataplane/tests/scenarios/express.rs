@@ -185,7 +185,7 @@ fn first_packets_are_answered_as_by_the_whole_way() {
     ];
     for (seed, lanes, max_flows) in cases {
         let seed = 0xe895_0000 + seed;
-        let world = World { strangers: if seed % 2 == 0 { 2 } else { 8 }, ..World::new(seed) };
+        let world = World::with_strangers(seed, if seed % 2 == 0 { 2 } else { 8 });
         let steps = if lanes == 1 { 20_000 } else { 2_500 };
         let config = Config { max_flows, ..Config::default() };
         let counters = agree_on(world, seed, steps, lanes, config);

@@ -44,7 +44,7 @@ pub(crate) struct World {
     pub(crate) random: Random,
     talks: Vec<Talk>,
     /// One frame in so many is of a flow that was never seen; none for 0.
-    pub(crate) strangers: u32,
+    strangers: u32,
 }
 
 /// A host that is behind another router.
@@ -78,6 +78,11 @@ impl World {
             })
             .collect();
         World { random, talks, strangers: 0 }
+    }
+
+    /// A world in which one frame in so many is of a flow that was never seen.
+    pub(crate) fn with_strangers(seed: u64, one_in: u32) -> World {
+        World { strangers: one_in, ..World::new(seed) }
     }
 
     /// What happens next.
