@@ -111,8 +111,9 @@ impl Index {
         Index { buckets: ZeroedSlice::new(capacity.div_ceil(LOAD).max(2)) }
     }
 
+    /// Where a hash is looked up.
     #[inline]
-    fn place(&self, hash: u64) -> Place {
+    pub(crate) fn place(&self, hash: u64) -> Place {
         // The low bits make the tag and the high bits the bucket, so that they are independent.
         let tag = (hash as u16).max(1);
         let first = scale((hash >> 32) as u32, self.buckets.len());
@@ -168,9 +169,10 @@ impl Index {
         None
     }
 
-    /// Enters a slot. `false`: both buckets are full, and so are those that their occupants could move to.
-    pub(crate) fn insert(&mut self, hash: u64, slot: u32) -> bool {
-        let Place { first, second, tag } = self.place(hash);
+    /// Enters a slot under the place of its hash. `false`: both buckets are full, and so are those that their occupants could
+    /// move to.
+    pub(crate) fn insert_at(&mut self, place: Place, slot: u32) -> bool {
+        let Place { first, second, tag } = place;
         let (first, second) = (first as usize, second as usize);
         let (of_first, of_second) = (self.buckets[first].ways_with(0), self.buckets[second].ways_with(0));
         let (free_first, free_second) = bits_of_halves(of_first | of_second << 16);
@@ -184,6 +186,11 @@ impl Index {
         self.buckets[bucket].tags[way] = tag;
         self.buckets[bucket].slots[way] = slot;
         true
+    }
+
+    #[cfg(test)]
+    pub(crate) fn insert(&mut self, hash: u64, slot: u32) -> bool {
+        self.insert_at(self.place(hash), slot)
     }
 
     /// Moves one occupant of a full bucket to its other bucket.

@@ -133,28 +133,38 @@ impl<A: Address> Table<A> {
         self.notes[slot as usize].opened = opened;
     }
 
-    /// Enters a flow, which must not be there, under the hash of its key, and sets its timer. `cells` is where it is
+    /// The place of a hash in the index.
+    #[inline]
+    pub(crate) fn place(&self, hash: u64) -> Place {
+        self.index.place(hash)
+    }
+
+    /// Enters a flow, which must not be there, under the place of its key's hash, and sets its timer. `cells` is where it is
     /// counted, if it is half-open and that is known already. `None`: there is no room.
     pub(crate) fn insert(
         &mut self,
         now: Tick,
-        (key, hash): (Key<A>, u64),
+        (key, place): (Key<A>, Place),
         body: Body,
         cells: Option<Cells>,
     ) -> Option<u32> {
         let slot = self.wheel.take_slot()?;
-        if !self.index.insert(hash, slot) {
+        if !self.index.insert_at(place, slot) {
             self.wheel.give_back(slot);
             return None;
         }
-        let entry = Entry { key, body };
         let note = Note { opened: Moment::of(now), place: 0 };
-        if slot as usize == self.entries.len() {
-            self.entries.push(entry);
-            self.notes.push(note);
-        } else {
-            self.entries[slot as usize] = entry;
-            self.notes[slot as usize] = note;
+        match self.entries.get_mut(slot as usize) {
+            Some(entry) => {
+                // Field by field: made as a whole first, it would be copied twice.
+                entry.key = key;
+                entry.body = body;
+                self.notes[slot as usize] = note;
+            }
+            None => {
+                self.entries.push(Entry { key, body });
+                self.notes.push(note);
+            }
         }
         if let Some(ledger) = &mut self.ledger {
             ledger.begin(slot);
@@ -297,9 +307,9 @@ impl<A: Address> Table<A> {
     /// Ends what has expired before the tick of `now` began, and hands each to `gone`; `all`: everything has.
     /// Looks at no more than `most` entries, and says whether it is done.
     pub(crate) fn sweep(&mut self, now: Tick, all: bool, most: u32, mut gone: impl FnMut(&Body)) -> bool {
-        let moment = Moment::of(now);
+        let (moment, tick) = (Moment::of(now), WheelTick::of(now));
         for _ in 0..most {
-            let Some(slot) = self.wheel.next_due(WheelTick::of(now)) else { return true };
+            let Some(slot) = self.wheel.next_due(tick) else { return true };
             let body = &self.entries[slot as usize].body;
             if all || body.deadline.has_come(moment) {
                 gone(body);

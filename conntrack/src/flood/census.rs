@@ -92,7 +92,8 @@ type Pair = [u16; 2];
 impl<const WIDTH: usize> Sketch<WIDTH> {
     fn new(secret: [u64; 2]) -> Sketch<WIDTH> {
         const { assert!(WIDTH.is_power_of_two() && WIDTH <= 1 << 16) };
-        Sketch { rows: Box::new([[0; WIDTH]; 2]), secret }
+        // Factors that are odd have no divisor in common with the word's range.
+        Sketch { rows: Box::new([[0; WIDTH]; 2]), secret: secret.map(|word| word | 1) }
     }
 
     /// The counters of a group: a keyed multiplication of each half, folded; of the upper one only where it is not zero, as
@@ -100,11 +101,11 @@ impl<const WIDTH: usize> Sketch<WIDTH> {
     #[inline]
     fn cells(&self, group: u128) -> Pair {
         let [a, b] = self.secret;
-        let low = u128::from(group as u64 ^ a) * u128::from(b | 1);
+        let low = u128::from(group as u64 ^ a) * u128::from(b);
         let mut mixed = (low ^ low >> 64) as u64;
         let upper = (group >> 64) as u64;
         if upper != 0 {
-            let high = u128::from(upper ^ b) * u128::from(a | 1);
+            let high = u128::from(upper ^ b) * u128::from(a);
             mixed ^= ((high ^ high >> 64) as u64).rotate_left(32);
         }
         let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -6,6 +6,7 @@ use super::express::Sealed;
 use crate::entry::Body;
 use crate::evict;
 use crate::hash::FlowHash;
+use crate::index::Place;
 use crate::ledger::EndReason;
 use crate::limits::RuleCounts;
 use crate::moment::{Moment, Span};
@@ -62,18 +63,24 @@ impl Tracker {
         let (FlowHash::V4(hash) | FlowHash::V6(hash)) = hash;
         let has_room = old.is_some();
         match opening.key {
-            FlowKey::V4(key) => self.enter_flow(now, (key, hash), body, terms, has_room).map(FlowId::v4),
-            FlowKey::V6(key) => self.enter_flow(now, (key, hash), body, terms, has_room).map(FlowId::v6),
+            FlowKey::V4(key) => {
+                let place = self.v4.place(hash);
+                self.enter_flow(now, (key, hash, place), body, terms, has_room).map(FlowId::v4)
+            }
+            FlowKey::V6(key) => {
+                let place = self.v6.place(hash);
+                self.enter_flow(now, (key, hash, place), body, terms, has_room).map(FlowId::v6)
+            }
         }
     }
 
-    /// Enters a flow whose key, with its hash, is not in the table, on the policy's terms, whose `max_flows` is not looked
+    /// Enters a flow whose key, with its hash and the place of that, is not in the table, on the policy's terms, whose `max_flows` is not looked
     /// at. `has_room`: it has taken another's place.
     #[inline]
     pub(super) fn enter_flow<A: Sealed>(
         &mut self,
         now: Tick,
-        (key, hash): (Key<A>, u64),
+        (key, hash, place): (Key<A>, u64, Place),
         mut body: Body,
         terms: &Terms,
         has_room: bool,
@@ -86,7 +93,7 @@ impl Tracker {
         agree(&mut body, terms);
         body.set_responder_vlan(terms.responder_vlan);
         body.deadline = Moment::of(now).after(tcp::opening_span(&self.rules, key.protocol, &body));
-        let Some(slot) = A::parts(self).0.insert(now, (key, hash), body, cells) else {
+        let Some(slot) = A::parts(self).0.insert(now, (key, place), body, cells) else {
             self.statistics.table_full += 1;
             return Err(DropReason::FlowTableFull);
         };

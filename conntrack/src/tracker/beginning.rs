@@ -9,6 +9,7 @@
 use super::Tracker;
 use super::express::{Entrance, Family, Settled};
 use crate::entry::Body;
+use crate::index::Place;
 use crate::peers::{Peers, Side};
 use crate::state::State;
 use crate::tcp;
@@ -48,7 +49,7 @@ impl Tracker {
         A::table(self).find(hash, key).is_some()
     }
 
-    /// Enters the flow that a packet begins, which `sender` has sent by a VLAN and from a MAC, on the policy's terms; more
+    /// Enters the flow that a packet begins, whose key has that hash and place ([`Tracker::prefetch_index`]), and which `sender` has sent by a VLAN and from a MAC, on the policy's terms; more
     /// packets of its kind may take the short way. The table must not know its key ([`Tracker::knows`]), the terms have no
     /// `max_flows`, and the responder's VLAN is known.
     ///
@@ -58,7 +59,7 @@ impl Tracker {
     pub fn begin<A: Family>(
         &mut self,
         now: Settled,
-        (key, hash): (&Key<A>, u64),
+        (key, hash, place): (&Key<A>, u64, Place),
         sender: End,
         (vlan, mac): (VlanKey, Mac),
         beginning: &Beginning,
@@ -66,7 +67,7 @@ impl Tracker {
     ) -> Result<Entrance, DropReason> {
         debug_assert!(!self.knows(key, hash) && terms.max_flows.is_none() && terms.responder_vlan.is_some());
         let body = Body::new(sender, vlan, mac, beginning.state, beginning.peers);
-        let slot = self.enter_flow(now.tick, (*key, hash), body, terms, false)?;
+        let slot = self.enter_flow(now.tick, (*key, hash, place), body, terms, false)?;
         A::parts(self).0.body_mut(slot).set_passed(Side::Opener);
         Ok(Entrance { slot, side: Side::Opener, rule: terms.rule })
     }

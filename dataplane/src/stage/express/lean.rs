@@ -47,6 +47,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Whether it may belong to a live flow and take the short way by that.
+    #[inline]
+    pub(super) fn follows(self) -> bool {
+        (self as u8) < Kind::Syn as u8
+    }
+
     /// Whether it may begin a flow.
     #[inline]
     pub(super) fn begins(self) -> bool {

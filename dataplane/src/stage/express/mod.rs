@@ -257,9 +257,11 @@ pub(crate) fn process<M: Meter>(
             waiting.is_barrier = true;
             continue;
         }
-        let Note { hash, candidate, .. } = engine.express.lanes.each[lane];
+        let Note { hash, candidate, lean, .. } = engine.express.lanes.each[lane];
         let is_first = fresh.has(lane);
-        let is_known = candidate != NOWHERE && (waiting.lanes.is_empty() || !waiting.flows.has(hash));
+        let is_known = candidate != NOWHERE
+            && lean.kind.follows()
+            && (waiting.lanes.is_empty() || !waiting.flows.has(hash));
         let may_go = is_known || is_first;
         if may_go && (waiting.is_barrier || (is_first && !waiting.lanes.is_empty())) {
             meter.done(Part::Track);
@@ -349,9 +351,6 @@ fn look_up(engine: &mut Engine, lanes: Lanes) -> Lanes {
         note.candidate = candidate.unwrap_or(NOWHERE);
         if candidate.is_none() {
             fresh.add_if(lane, note.lean.kind.begins());
-        } else if note.lean.kind == Kind::Syn {
-            // It may be one that is sent again, and begins nothing.
-            note.candidate = NOWHERE;
         }
     }
     fresh

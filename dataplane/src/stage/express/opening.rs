@@ -264,13 +264,15 @@ fn begin_by<A: Lane>(
     let generation: &Generation = generation;
     let key = *A::key(&express.lanes, lane);
     let note = &express.lanes.each[lane];
-    let (hash, set, lean) = (note.hash, note.set, note.lean);
+    let (hash, place, set, lean) = (note.hash, note.place, note.set, note.lean);
     let openings = &mut *express.openings;
     if (openings.is_doubtful || openings.begun.has(hash)) && tracker.knows(&key, hash) {
         return None;
     }
     let head: &[u8; HEAD] = arena.head(batch.frame(lane))?;
     let mac = link::source(head);
+    let ttl = head[usize::from(lean.ip) + if size_of::<A>() == size_of::<u32>() { 8 } else { 7 }];
+    let flags = head[usize::from(lean.upper) + 13];
     // Options that are malformed count before what the policy says.
     let beginning = match lean.kind {
         Kind::Syn => Beginning::of_syn(&segment(head, &lean))?,
@@ -300,8 +302,8 @@ fn begin_by<A: Lane>(
                 return None;
             }
             let terms = Terms { responder_vlan: Some(exit.key), ..terms };
-            let place = (gate.key, mac);
-            match tracker.begin(settled, (&key, hash), lean.sender, place, &beginning, &terms) {
+            let (known_as, origin) = ((&key, hash, place), (gate.key, mac));
+            match tracker.begin(settled, known_as, lean.sender, origin, &beginning, &terms) {
                 Ok(entrance) => {
                     express.openings.begun.add(hash);
                     tracker.count_entered::<A>(settled, entrance, lean.ip_length());
@@ -310,7 +312,7 @@ fn begin_by<A: Lane>(
                     hits.count(now, &outcome);
                     batch.outcomes[lane] = outcome;
                     batch.controls[lane] = lean.control;
-                    note_packet(arena, batch, lane, &lean, &key);
+                    note_packet(&mut batch.packets[lane], (ttl, flags), &lean, &key);
                     depart::<A>(arena, queues, batch, lane, &lean, &adjacency, exit);
                     return Some(Course::Passed);
                 }
@@ -330,13 +332,9 @@ fn begin_by<A: Lane>(
 /// Notes in a lane what the parser would have: whoever tells of new flows reads that. Written where it stands, for a packet
 /// is long.
 #[inline(always)]
-fn note_packet<A: Lane>(arena: &Arena, batch: &mut Batch, lane: usize, lean: &Lean, key: &Key<A>) {
+fn note_packet<A: Lane>(packet: &mut Packet, (ttl, flags): (u8, u8), lean: &Lean, key: &Key<A>) {
     let is_v4 = size_of::<A>() == size_of::<u32>();
-    let (ip, upper) = (usize::from(lean.ip), usize::from(lean.upper));
-    let Some(head) = arena.head(batch.frame(lane)) else { return };
-    let (ttl, flags) = (head[if is_v4 { ip + 8 } else { ip + 7 }], head[upper + 13]);
     let ((source, source_port), (destination, destination_port)) = ends(key, lean.sender);
-    let packet = &mut batch.packets[lane];
     packet.faults = Faults::default();
     packet.link = Link {
         tags: u8::from(lean.has_tag()),
