@@ -98,6 +98,7 @@ impl Decision {
     /// `mode = "monitor"`: then a default deny or reject is recorded, and not enforced. A rule's is enforced
     /// there all the same.
     #[must_use]
+    #[inline]
     pub fn of(policy: &Policy, judgement: Judgement, softened: bool) -> Decision {
         let computed = match judgement.decided_by.map(|id| policy.rule(id).action) {
             Some(Action::Allow) => Verdict::Allow,

@@ -50,7 +50,7 @@ fn everything_comes_out_as_the_policy_says_and_nothing_is_left_behind() {
     }
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     assert_eq!(namespaces_of(process), [""; 0]);
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
 }
 
 /// Starts a demo that stays, and waits until it says so.
@@ -86,7 +86,10 @@ fn a_demo_that_is_told_to_end_leaves_nothing_whenever_that_is() {
         return;
     }
     for (signal, number, after) in [("INT", 2, 30), ("TERM", 15, 300), ("INT", 2, 700), ("HUP", 1, 2000)] {
-        let mut child = demo().stdout(Stdio::null()).spawn().unwrap();
+        // Who started the tests may have them ignore SIGINT, as a shell does with what it puts into the background.
+        let mut child = Command::new("env");
+        child.args(["--default-signal", env!("CARGO_BIN_EXE_bulkhead"), "demo"]);
+        let mut child = child.stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(after));
         cli::testbed::send_signal(child.id(), number).unwrap();
         let status = child.wait().unwrap();

@@ -26,7 +26,20 @@ impl Files {
     /// `bulkhead capture`, once it is at work.
     fn capture(&self, arguments: &[&str]) -> Child {
         let _ = std::fs::remove_file(&self.file);
-        let child = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
+        let mut child = self.begin(arguments);
+        // The first word of the gateway has the file's beginning written. It may not have noticed yet that the one
+        // before has gone.
+        wait_until("the capture begins", || {
+            if child.try_wait().unwrap().is_some_and(|status| !status.success()) {
+                child = self.begin(arguments);
+            }
+            std::fs::metadata(&self.file).is_ok_and(|file| file.len() > 0)
+        });
+        child
+    }
+
+    fn begin(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_bulkhead"))
             .args(["capture", "-w"])
             .arg(&self.file)
             .arg("--socket")
@@ -34,10 +47,13 @@ impl Files {
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        // The first word of the gateway has the file's beginning written.
-        wait_until("the capture begins", || std::fs::metadata(&self.file).is_ok_and(|file| file.len() > 0));
-        child
+            .unwrap()
+    }
+
+    /// Whether a frame to this port is in the file, which may be in the making.
+    fn has(&self, port: u16) -> bool {
+        let is_to = |record: &[u8]| classifier::wire::Packet::parse(record).destination_port == port;
+        Capture::read(&self.file).is_ok_and(|capture| capture.records().any(|record| is_to(record.data)))
     }
 
     /// The destination ports of the TCP frames in the file, and how often a text is in it.
@@ -85,8 +101,9 @@ fn what_is_judged_is_captured_by_every_filter_with_its_verdict() {
         assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);
         assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
     };
-    let finish = |child: Child| {
+    let finish = |child: Child, port: u16| {
         // What is on its way is told five times a second.
+        wait_until("the frame is in the file", || files.has(port));
         std::thread::sleep(Duration::from_millis(500));
         cli::testbed::send_signal(child.id(), libc::SIGINT).unwrap();
         let (is_well, said) = end(child);
@@ -103,8 +120,10 @@ fn what_is_judged_is_captured_by_every_filter_with_its_verdict() {
         .unwrap();
     assert_eq!(other.code(), Some(4));
     traffic();
-    finish(child);
-    assert_eq!(files.read("drop default-deny from=web to=app"), (vec![22], 1));
+    finish(child, 22);
+    // Once or, where the machine is slow, sent again.
+    let (ports, found) = files.read("drop default-deny from=web to=app");
+    assert!(found > 0 && ports == vec![22; found], "{ports:?}, {found}");
     if let Some(text) = tcpdump(&files.file) {
         assert!(
             text.contains("10.0.10.10") && text.contains("10.0.20.10.22:") && text.contains("vlan 10"),
@@ -121,7 +140,7 @@ fn what_is_judged_is_captured_by_every_filter_with_its_verdict() {
     ] {
         let child = files.capture(filter);
         traffic();
-        finish(child);
+        finish(child, is_of);
         let (ports, _) = files.read("rule");
         assert!(ports.contains(&is_of), "{filter:?}: {ports:?}");
         // The way back is from 9001 to another port.
@@ -136,7 +155,7 @@ fn what_is_judged_is_captured_by_every_filter_with_its_verdict() {
     assert!(is_well && said.contains("3 frames captured"), "{said}");
     let (_, served) = files.read("forward rule=served");
     assert_eq!(served, 3);
-    let (is_well, said) = end(files.capture(&["--for", "1s", "--reason", "spoofed"]));
+    let (is_well, said) = end(files.capture(&["--for", "1s", "--reason", "martian"]));
     assert!(is_well && said.contains("0 frames captured, 0 lost"), "{said}");
     for wrong in [&["--reason", "default-denny"][..], &["--rule", "nobody"], &["--from", "nobody"]] {
         let status = Command::new(env!("CARGO_BIN_EXE_bulkhead"))

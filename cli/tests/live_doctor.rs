@@ -4,7 +4,7 @@ mod live;
 mod root;
 
 use cli::testbed::Bed;
-use live::{GatewayFile, Program, hosts, text, wait_until};
+use live::{GatewayFile, Program, hosts, socket, text, wait_until};
 use root::may_run;
 use serde_json::Value;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn a_port_is_found_fit_before_the_gateway_and_beside_it_and_one_that_is_not_ther
     }
     let mut bed = Bed::new("doctor").unwrap();
     let _hosts = hosts(&mut bed);
-    let socket = std::env::temp_dir().join(format!("{}.sock", bed.name()));
+    let socket = socket(&bed);
     let file = GatewayFile::new(&bed, &text(r#""tcp/9001""#, "adaptive"));
     let config = ["-c", file.path().to_str().unwrap()];
     // A veth has no carrier in its first moments, and again when a program is attached to it.

@@ -4,10 +4,11 @@ mod live;
 mod root;
 
 use cli::testbed::{Bed, TcpOutcome};
-use live::{BRIEFLY, GatewayFile, Program, SOON, at, bulkhead, hosts, json, socket, text, wait_until};
+use live::{
+    BRIEFLY, Folder, GatewayFile, Program, SOON, asks, at, bulkhead, hosts, json, socket, text, wait_until,
+};
 use root::may_run;
 use serde_json::{Value, json};
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,8 +50,8 @@ fn members_come_and_go_with_their_list_and_a_broken_one_changes_nothing() {
     let mut bed = Bed::new("feed").unwrap();
     let (web, app) = hosts(&mut bed);
     let (socket, list) = (socket(&bed), ListFile::new(&bed));
-    let state = std::env::temp_dir().join(format!("{}.state", bed.name()));
-    let events = std::env::temp_dir().join(format!("{}.jsonl", bed.name()));
+    let folder = Folder::new(&bed);
+    let (state, events) = (folder.path("state"), folder.path("events.jsonl"));
     let text = text(r#""tcp/9001""#, "adaptive").replace(
         r#"members = ["10.0.10.0/24", "fd00:10::/64"]"#,
         &format!("[[feed]]\nsegment = \"web\"\nfile = \"{}\"", list.name()),
@@ -59,14 +60,7 @@ fn members_come_and_go_with_their_list_and_a_broken_one_changes_nothing() {
     let test = "[[test]]\nname = \"web\"\nfrom = \"10.0.10.10\"\nto = \"10.0.20.10\"\nservice = \"tcp/9001\"\nexpect = \"allow\"\n";
     let file = GatewayFile::new(&bed, &format!("{text}\n{test}"));
     list.write("# web servers\n10.0.10.10\n");
-    let arguments = [
-        "--socket",
-        socket.to_str().unwrap(),
-        "--state",
-        state.to_str().unwrap(),
-        "--events",
-        events.to_str().unwrap(),
-    ];
+    let arguments = ["--socket", socket.to_str().unwrap(), "--state", &state, "--events", &events];
     let mut program = Program::start(&bed, &file, &arguments);
     let _echo = app.tcp_echo(at(9001)).unwrap();
     let connects = |patience| web.tcp_connect(at(9001), patience).unwrap() == TcpOutcome::Connected;
@@ -83,14 +77,12 @@ fn members_come_and_go_with_their_list_and_a_broken_one_changes_nothing() {
 
     // Who leaves the list loses its flows, though the files are as they were.
     let flows = || json(&socket, &["show", "flows", "--rule", "served"])["items"].as_array().unwrap().len();
-    let mut held = web.connect(at(9001), SOON).unwrap();
-    held.set_read_timeout(Some(BRIEFLY)).unwrap();
-    let mut echoes = || held.write_all(b"x").is_ok() && held.read_exact(&mut [0]).is_ok();
-    assert!(echoes() && flows() > 0);
+    let held = web.connect(at(9001), SOON).unwrap();
+    assert!(asks(&held, SOON) && flows() > 0);
     list.write("# nobody\n");
     program.wait_for("0 members are in force (0 more, 1 less)", 1);
     assert!(!connects(BRIEFLY));
-    assert!(!echoes());
+    assert!(!asks(&held, BRIEFLY));
     assert_eq!((asked(&["check"]), asked(&question)), (Some(1), Some(2)), "its test fails by it");
 
     // Who enters it is let in.
@@ -125,10 +117,8 @@ fn members_come_and_go_with_their_list_and_a_broken_one_changes_nothing() {
     assert_eq!(feed(&socket)["error"], Value::Null);
 
     // A feed is applied as any other change; one whose list is not there is refused.
-    let other = std::env::temp_dir().join(format!("{}-other.toml", bed.name()));
-    std::fs::write(&other, text.replace(list.name(), "nowhere.txt")).unwrap();
-    let (code, _) = bulkhead(&socket, &["apply", other.to_str().unwrap()]);
-    std::fs::remove_file(&other).unwrap();
+    let other = folder.file("other.toml", &text.replace(list.name(), "nowhere.txt"));
+    let (code, _) = bulkhead(&socket, &["apply", &other]);
     assert_eq!(code, 4);
     assert_eq!(feed(&socket)["members"], 1);
     program.signal(libc::SIGTERM);
@@ -138,6 +128,4 @@ fn members_come_and_go_with_their_list_and_a_broken_one_changes_nothing() {
     let count = |event: &str| told.iter().filter(|line| line["event"] == event).count();
     assert!(count("feed") >= 3 && count("feed-broken") >= 1, "{told:#?}");
     assert!(told.iter().any(|line| line["event"] == "feed" && line["removed"] == json!(1)));
-    let _ = std::fs::remove_file(&events);
-    let _ = std::fs::remove_dir_all(&state);
 }

@@ -4,38 +4,12 @@ mod live;
 mod root;
 
 use cli::testbed::{Bed, TcpOutcome};
-use live::{BRIEFLY, GatewayFile, Program, SOON, at, bulkhead, hosts, json, socket, text, wait_until};
+use live::{
+    BRIEFLY, Folder, GatewayFile, Program, SOON, at, bulkhead, hosts, json, socket, text, wait_until,
+};
 use root::may_run;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-
-/// A folder, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(bed: &Bed) -> Folder {
-        let path = std::env::temp_dir().join(format!("{}.d", bed.name()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn state(&self) -> String {
-        self.0.join("state").to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use std::path::Path;
 
 fn status(socket: &Path) -> Value {
     json(socket, &["show", "status"])
@@ -54,7 +28,7 @@ fn a_broken_file_lets_nothing_pass_on_its_ports_until_a_good_one_is_applied() {
     let (web, app) = hosts(&mut bed);
     let (socket, folder) = (socket(&bed), Folder::new(&bed));
     let file = GatewayFile::new(&bed, &format!("{}\n[[rule]]\nid = 7\n", good()));
-    let state = folder.state();
+    let state = folder.path("state");
     let arguments = ["--socket", socket.to_str().unwrap(), "--state", &state];
     let program = Program::start(&bed, &file, &arguments);
     assert_eq!(
@@ -72,7 +46,7 @@ fn a_broken_file_lets_nothing_pass_on_its_ports_until_a_good_one_is_applied() {
 
     // Also while it is to be confirmed, it passes; and then nothing does, for nothing was in force before.
     let good = folder.file("good.toml", &good());
-    assert_eq!(bulkhead(&socket, &["apply", &good, "--confirm=2s"]).0, 0);
+    assert_eq!(bulkhead(&socket, &["apply", &good, "--confirm=5s"]).0, 0);
     assert_eq!(status(&socket)["deny_all"], Value::Null);
     assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);
     wait_until("what was not confirmed is taken back", || status(&socket)["deny_all"].is_string());
@@ -105,7 +79,7 @@ fn a_gateway_that_knows_no_port_opens_those_that_are_applied() {
     let (web, app) = hosts(&mut bed);
     let (socket, folder) = (socket(&bed), Folder::new(&bed));
     let file = GatewayFile::new(&bed, "this is [ nothing");
-    let state = folder.state();
+    let state = folder.path("state");
     let metrics = "--metrics=127.0.0.1:0";
     let program =
         Program::start(&bed, &file, &["--socket", socket.to_str().unwrap(), "--state", &state, metrics]);
@@ -149,13 +123,13 @@ fn a_fit_file_without_ports_is_run_and_gets_those_that_are_applied() {
     // As the package brings it.
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("debian/gateway.toml");
     let file = GatewayFile::new(&bed, &std::fs::read_to_string(sample).unwrap());
-    let state = folder.state();
+    let state = folder.path("state");
     let arguments = ["--socket", socket.to_str().unwrap(), "--state", &state];
     let program = Program::start(&bed, &file, &arguments);
     assert_eq!(status(&socket)["deny_all"], Value::Null);
     let good = folder.file("good.toml", &good());
     // Not confirmed, its ports are let go again.
-    assert_eq!(bulkhead(&socket, &["apply", &good, "--confirm=1s"]).0, 0);
+    assert_eq!(bulkhead(&socket, &["apply", &good, "--confirm=4s"]).0, 0);
     assert!(live::link(&bed, "trunk0").contains("xdp"));
     // While one gateway takes the place of another, who asks may be told to ask again.
     wait_until("what was not confirmed is taken back", || {

@@ -5,20 +5,16 @@ mod prometheus;
 mod root;
 
 use cli::testbed::{Bed, TcpOutcome};
-use live::{BRIEFLY, GatewayFile, Program, SOON, at, hosts, text, wait_until};
+use live::{BRIEFLY, GatewayFile, Program, SOON, at, hosts, socket, text, wait_until};
 use prometheus::Scrape;
 use root::may_run;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-
-fn socket(bed: &Bed) -> PathBuf {
-    std::env::temp_dir().join(format!("{}.sock", bed.name()))
-}
 
 /// What `bulkhead observe` writes, and how it ends.
 fn observe(socket: &Path, arguments: &[&str]) -> (i32, Vec<Value>) {
@@ -69,12 +65,18 @@ fn events_are_found_by_every_filter_and_followed_and_counted() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut followed = BufReader::new(follower.stdout.take().unwrap()).lines();
-    // It is connected, or the first would be missed.
-    std::thread::sleep(Duration::from_millis(300));
+    let followed = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let (hear, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || followed.map_while(Result::ok).try_for_each(|line| hear.send(line)));
     assert_eq!(web.tcp_connect(at(9001), SOON).unwrap(), TcpOutcome::Connected);
-    assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
-    let line: Value = serde_json::from_str(&followed.next().unwrap().unwrap()).unwrap();
+    // What comes before it is connected is missed.
+    let mut line = None;
+    wait_until("the follower hears of a drop", || {
+        assert_eq!(web.tcp_connect(at(22), BRIEFLY).unwrap(), TcpOutcome::TimedOut);
+        line = heard.try_recv().ok();
+        line.is_some()
+    });
+    let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
     assert_eq!((&line["destination_port"], &line["reason"]), (&json!(22), &json!("default-deny")));
     follower.kill().unwrap();
     follower.wait().unwrap();

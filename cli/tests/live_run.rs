@@ -5,20 +5,10 @@ mod root;
 
 use cli::testbed::{Bed, PingOutcome, TcpOutcome};
 use dataplane::port::xdp::offload;
-use live::{APP, BRIEFLY, GatewayFile, PING, Program, SOON, at, hosts, link, text, wait_until};
+use live::{APP, BRIEFLY, GatewayFile, PING, Program, SOON, asks, at, hosts, link, text, wait_until};
 use root::may_run;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
-
-/// One question and its answer on a connection to an echo server.
-fn asks(mut stream: &TcpStream, timeout: Duration) -> bool {
-    stream.set_read_timeout(Some(timeout)).unwrap();
-    let mut answer = [0; 5];
-    stream.write_all(b"again").unwrap();
-    stream.read_exact(&mut answer).is_ok() && &answer == b"again"
-}
 
 #[test]
 fn a_new_policy_cuts_what_it_denies_and_leaves_a_running_transfer_alone() {
@@ -121,15 +111,18 @@ fn a_rule_that_expires_takes_its_flows_with_it() {
     }
     let mut bed = Bed::new("expires").unwrap();
     let (web, app) = hosts(&mut bed);
-    let expires = jiff::Timestamp::now() + Duration::from_secs(3);
-    let rule = format!("action = \"allow\"\nexpires = {expires:.0}");
-    let file =
-        GatewayFile::new(&bed, &text(r#""tcp/9001""#, "adaptive").replace("action = \"allow\"", &rule));
-    let mut program = Program::start(&bed, &file, &[]);
     let _echo = app.tcp_echo(at(9001)).unwrap();
-    let connection = web.connect(at(9001), SOON).unwrap();
-    assert!(asks(&connection, SOON));
-    assert_eq!(program.count("a rule has expired"), 0, "the machine is too slow for this test");
+    // On a slow machine the first of them may have expired before it was of use.
+    let begun = [3, 6, 15].into_iter().find_map(|seconds| {
+        let expires = jiff::Timestamp::now() + Duration::from_secs(seconds);
+        let rule = format!("action = \"allow\"\nexpires = {expires:.0}");
+        let text = text(r#""tcp/9001""#, "adaptive").replace("action = \"allow\"", &rule);
+        let file = GatewayFile::new(&bed, &text);
+        let program = Program::start(&bed, &file, &[]);
+        let connection = web.connect(at(9001), BRIEFLY).ok()?;
+        asks(&connection, BRIEFLY).then_some((program, connection))
+    });
+    let (mut program, connection) = begun.expect("the rule lets a connection in until it expires");
     program.wait_for("a rule has expired", 1);
     assert!(!asks(&connection, BRIEFLY));
     assert_eq!(web.tcp_connect(at(9001), BRIEFLY).unwrap(), TcpOutcome::TimedOut);

@@ -100,7 +100,8 @@ fn the_service_manager_is_told_of_the_start_of_life_and_of_the_end() {
     for _ in 0..5 {
         manager.wait_for("WATCHDOG=1");
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "five signs of life in {:?}", started.elapsed());
+    // One within each second is what the manager was promised.
+    assert!(started.elapsed() < Duration::from_secs(5), "five signs of life in {:?}", started.elapsed());
     program.signal(libc::SIGTERM);
     manager.wait_for("STOPPING=1");
     assert!(program.wait().0.success());

@@ -83,7 +83,7 @@ fn a_worker_that_sleeps_is_woken_by_what_it_owns() {
     let Some((bed, web, app)) = bed("asleep", 1) else { return };
     let gateway = live::start(&bed, &text(1));
     let _echo = app.udp_echo(at(9003)).unwrap();
-    let mut slowest = Duration::ZERO;
+    let mut times = Vec::new();
     for n in 0..SOURCES {
         let socket = web.udp_socket(SocketAddr::new(source(n), 0)).unwrap();
         socket.connect(at(9003)).unwrap();
@@ -96,11 +96,13 @@ fn a_worker_that_sleeps_is_woken_by_what_it_owns() {
             socket.send(b"hello").unwrap();
             socket.recv(&mut answer).unwrap();
             if is_counted {
-                slowest = slowest.max(sent.elapsed());
+                times.push(sent.elapsed());
             }
         }
     }
-    // Not woken, it would have slept for a tenth of a second each time.
-    assert!(slowest < Duration::from_millis(95), "{slowest:?}");
+    // Not woken, it would have slept for a tenth of a second each time, of which 30 ms were over; what the machine does
+    // besides holds up a few of them at the most.
+    times.sort_unstable();
+    assert!(times[times.len() / 2] < Duration::from_millis(20), "{times:?}");
     all_were_right(gateway);
 }

@@ -46,11 +46,17 @@ impl Bucket {
         let ways = self.ways_with(0);
         (ways != 0).then(|| (ways.trailing_zeros() as usize).min(WAYS - 1))
     }
+}
 
-    #[inline]
-    fn occupants(&self) -> u32 {
-        WAYS as u32 - self.ways_with(0).count_ones()
-    }
+/// How many of up to sixteen bits are set in each half of a word: together, in half of the steps, where the processor is not
+/// known to count bits by itself (Knuth, TAOCP 4A, 7.1.3).
+#[inline]
+fn bits_of_halves(word: u32) -> (u32, u32) {
+    let pairs = word - (word >> 1 & 0x5555_5555);
+    let fours = (pairs & 0x3333_3333) + (pairs >> 2 & 0x3333_3333);
+    let bytes = (fours + (fours >> 4)) & 0x0f0f_0f0f;
+    let halves = bytes + (bytes >> 8);
+    (halves & 0xff, halves >> 16 & 0xff)
 }
 
 /// Which of a bucket's tags are this one, a bit each.
@@ -105,8 +111,9 @@ impl Index {
         Index { buckets: ZeroedSlice::new(capacity.div_ceil(LOAD).max(2)) }
     }
 
+    /// Where a hash is looked up.
     #[inline]
-    fn place(&self, hash: u64) -> Place {
+    pub(crate) fn place(&self, hash: u64) -> Place {
         // The low bits make the tag and the high bits the bucket, so that they are independent.
         let tag = (hash as u16).max(1);
         let first = scale((hash >> 32) as u32, self.buckets.len());
@@ -162,18 +169,28 @@ impl Index {
         None
     }
 
-    /// Enters a slot. `false`: both buckets are full, and so are those that their occupants could move to.
-    pub(crate) fn insert(&mut self, hash: u64, slot: u32) -> bool {
-        let Place { first, second, tag } = self.place(hash);
+    /// Enters a slot under the place of its hash. `false`: both buckets are full, and so are those that their occupants could
+    /// move to.
+    pub(crate) fn insert_at(&mut self, place: Place, slot: u32) -> bool {
+        let Place { first, second, tag } = place;
         let (first, second) = (first as usize, second as usize);
-        let emptier = self.buckets[second].occupants() < self.buckets[first].occupants();
-        let target = if emptier { second } else { first };
-        let way = self.buckets[target].vacancy().map(|way| (target, way));
-        let way = way.or_else(|| self.make_room(first)).or_else(|| self.make_room(second));
-        let Some((bucket, way)) = way else { return false };
+        let (of_first, of_second) = (self.buckets[first].ways_with(0), self.buckets[second].ways_with(0));
+        let (free_first, free_second) = bits_of_halves(of_first | of_second << 16);
+        let (target, vacant) = if free_second > free_first { (second, of_second) } else { (first, of_first) };
+        let found = if vacant != 0 {
+            Some((target, (vacant.trailing_zeros() as usize).min(WAYS - 1)))
+        } else {
+            self.make_room(first).or_else(|| self.make_room(second))
+        };
+        let Some((bucket, way)) = found else { return false };
         self.buckets[bucket].tags[way] = tag;
         self.buckets[bucket].slots[way] = slot;
         true
+    }
+
+    #[cfg(test)]
+    pub(crate) fn insert(&mut self, hash: u64, slot: u32) -> bool {
+        self.insert_at(self.place(hash), slot)
     }
 
     /// Moves one occupant of a full bucket to its other bucket.
@@ -261,6 +278,14 @@ mod tests {
                 assert_eq!(index.find(mixed(n as u64), |slot| slot == n as u32), None);
             }
         }
+    }
+
+    #[test]
+    fn bits_of_both_halves_are_counted() {
+        for word in (0..1 << 10).flat_map(|low| [low, low << 16, low | 0x2a5 << 16, low << 16 | 0x3ff, 0]) {
+            assert_eq!(bits_of_halves(word), ((word & 0xffff).count_ones(), (word >> 16).count_ones()));
+        }
+        assert_eq!(bits_of_halves(u32::MAX), (16, 16));
     }
 
     #[test]

@@ -52,5 +52,5 @@ pub use state::State;
 pub use statistics::Statistics;
 pub use tcp::{BadOptions, TcpOptions};
 pub use terms::{Epoch, RuleKey, Terms};
-pub use tracker::{Entrance, Family, Settled, Tracker};
+pub use tracker::{Beginning, Entrance, Family, Settled, Tracker};
 pub use view::{FlowId, FlowView, Standing};

@@ -1,7 +1,7 @@
 //! Memory that costs nothing until it is used, on huge pages where the machine has them, and hints to the cache.
 //!
-//! All need `unsafe`; elsewhere in the crate only the claim that a type may be zero does. [`reserve`] is for whoever has
-//! a large table beside the flows.
+//! All need `unsafe`; elsewhere in the crate only the claim that a type may be zero does. [`reserve`] and
+//! [`prefetch`] are also for whoever has tables beside the flows.
 //!
 //! The allocator of the standard library fills zeroed memory by hand where its alignment is above that of `malloc`,
 //! and so makes all of it resident. What is aligned to cache lines is mapped here instead.
@@ -158,7 +158,7 @@ mod mapping {
 
 /// Asks the CPU to fetch the cache line of a value.
 #[inline]
-pub(crate) fn prefetch<T>(value: &T) {
+pub fn prefetch<T>(value: &T) {
     #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -12,7 +12,7 @@
 //! know what a packet is, nor what a protocol does.
 
 use crate::entry::{Body, Entry};
-use crate::flood::{Census, Groups};
+use crate::flood::{Cells, Census, Groups};
 use crate::hash::{Address, Secret};
 use crate::index::{Index, Place};
 use crate::ledger::{EndReason, Ledger, Tally};
@@ -133,27 +133,44 @@ impl<A: Address> Table<A> {
         self.notes[slot as usize].opened = opened;
     }
 
-    /// Enters a flow, which must not be there, and sets its timer. `None`: there is no room.
-    pub(crate) fn insert(&mut self, now: Tick, key: Key<A>, body: Body) -> Option<u32> {
+    /// The place of a hash in the index.
+    #[inline]
+    pub(crate) fn place(&self, hash: u64) -> Place {
+        self.index.place(hash)
+    }
+
+    /// Enters a flow, which must not be there, under the place of its key's hash, and sets its timer. `cells` is where it is
+    /// counted, if it is half-open and that is known already. `None`: there is no room.
+    pub(crate) fn insert(
+        &mut self,
+        now: Tick,
+        (key, place): (Key<A>, Place),
+        body: Body,
+        cells: Option<Cells>,
+    ) -> Option<u32> {
         let slot = self.wheel.take_slot()?;
-        if !self.index.insert(self.hash(&key), slot) {
+        if !self.index.insert_at(place, slot) {
             self.wheel.give_back(slot);
             return None;
         }
-        let entry = Entry { key, body };
         let note = Note { opened: Moment::of(now), place: 0 };
-        if slot as usize == self.entries.len() {
-            self.entries.push(entry);
-            self.notes.push(note);
-        } else {
-            self.entries[slot as usize] = entry;
-            self.notes[slot as usize] = note;
+        match self.entries.get_mut(slot as usize) {
+            Some(entry) => {
+                // Field by field: made as a whole first, it would be copied twice.
+                entry.key = key;
+                entry.body = body;
+                self.notes[slot as usize] = note;
+            }
+            None => {
+                self.entries.push(Entry { key, body });
+                self.notes.push(note);
+            }
         }
         if let Some(ledger) = &mut self.ledger {
             ledger.begin(slot);
         }
         self.length += 1;
-        self.enlist(slot, body.class());
+        self.enlist(slot, body.class(), cells);
         self.arm(now, slot);
         Some(slot)
     }
@@ -166,17 +183,17 @@ impl<A: Address> Table<A> {
 
     /// Gives back the place of an entry that is off the wheel.
     fn release(&mut self, slot: u32, why: EndReason) {
-        let entry = self.entries[slot as usize];
-        let Entry { key, body } = entry;
-        self.entries[slot as usize].body.bury();
+        let entry = &mut self.entries[slot as usize];
+        let class = entry.body.class();
         if let Some(ledger) = &mut self.ledger {
             // One that its ends have closed has only waited for stragglers.
-            let is_closed = why == EndReason::Idle && body.class() == Class::Closing;
+            let is_closed = why == EndReason::Idle && class == Class::Closing;
             let why = if is_closed { EndReason::Closed } else { why };
-            ledger.end(slot, entry, self.notes[slot as usize].opened, why);
+            ledger.end(slot, *entry, self.notes[slot as usize].opened, why);
         }
-        self.index.remove(A::hash(&self.secret, &key), slot);
-        self.delist(slot, body.class());
+        entry.body.bury();
+        self.index.remove(A::hash(&self.secret, &entry.key), slot);
+        self.delist(slot, class);
         self.wheel.give_back(slot);
         self.length -= 1;
     }
@@ -209,7 +226,7 @@ impl<A: Address> Table<A> {
         let new = self.entries[slot as usize].body.class();
         if new != old {
             self.delist(slot, old);
-            self.enlist(slot, new);
+            self.enlist(slot, new, None);
         }
     }
 
@@ -221,13 +238,14 @@ impl<A: Address> Table<A> {
         }
     }
 
-    fn enlist(&mut self, slot: u32, class: Class) {
+    fn enlist(&mut self, slot: u32, class: Class, cells: Option<Cells>) {
         let Some(list) = self.list_mut(class) else { return };
         let place = list.len() as u32;
         list.push(slot);
         self.notes[slot as usize].place = place;
         if class == Class::HalfOpen {
-            self.census.enter(&self.groups(slot));
+            let cells = cells.unwrap_or_else(|| self.cells(slot));
+            self.census.enter(&cells);
         }
     }
 
@@ -240,11 +258,19 @@ impl<A: Address> Table<A> {
             self.notes[moved as usize].place = place;
         }
         if class == Class::HalfOpen {
-            self.census.leave(&self.groups(slot));
+            let cells = self.cells(slot);
+            self.census.leave(&cells);
         }
     }
 
+    /// Where an entry is counted while it is half-open.
+    #[inline]
+    fn cells(&self, slot: u32) -> Cells {
+        self.census.cells(&self.groups(slot))
+    }
+
     /// Whom an entry is counted for while it is half-open.
+    #[inline]
     pub(crate) fn groups(&self, slot: u32) -> Groups {
         let Entry { key, body } = &self.entries[slot as usize];
         let vlan = body.vlan(Side::Opener).expect("the opener's VLAN is always known");
@@ -259,11 +285,12 @@ impl<A: Address> Table<A> {
     /// Changes the terms of an entry; its class stays.
     pub(crate) fn amend(&mut self, slot: u32, change: impl FnOnce(&mut Body)) {
         let is_counted = self.entries[slot as usize].body.class() == Class::HalfOpen;
-        let before = self.groups(slot);
+        let before = self.cells(slot);
         change(&mut self.entries[slot as usize].body);
         if is_counted {
+            let after = self.cells(slot);
             self.census.leave(&before);
-            self.census.enter(&self.groups(slot));
+            self.census.enter(&after);
         }
     }
 
@@ -280,12 +307,12 @@ impl<A: Address> Table<A> {
     /// Ends what has expired before the tick of `now` began, and hands each to `gone`; `all`: everything has.
     /// Looks at no more than `most` entries, and says whether it is done.
     pub(crate) fn sweep(&mut self, now: Tick, all: bool, most: u32, mut gone: impl FnMut(&Body)) -> bool {
-        let moment = Moment::of(now);
+        let (moment, tick) = (Moment::of(now), WheelTick::of(now));
         for _ in 0..most {
-            let Some(slot) = self.wheel.next_due(WheelTick::of(now)) else { return true };
-            let body = self.entries[slot as usize].body;
+            let Some(slot) = self.wheel.next_due(tick) else { return true };
+            let body = &self.entries[slot as usize].body;
             if all || body.deadline.has_come(moment) {
-                gone(&body);
+                gone(body);
                 self.release(slot, EndReason::Idle);
             } else {
                 self.arm(now, slot);

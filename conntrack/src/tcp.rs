@@ -26,6 +26,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use handshake::first_peers;
 pub use options::{BadOptions, TcpOptions};
 
 use crate::entry::Body;

@@ -12,6 +12,7 @@
 //! ```
 
 mod admission;
+mod beginning;
 mod continuation;
 mod express;
 mod inspection;
@@ -257,6 +258,7 @@ impl Tracker {
     }
 }
 
+pub use beginning::Beginning;
 pub use express::{Entrance, Family, Settled};
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ mod network;
 use classifier::reason::DropReason;
 use conntrack::config::{Config, Pickup};
 use conntrack::{FloodLevel, State};
-use network::{ACK, Bench, Fate, Random, SYN, SYN_ACK, Tuple};
+use network::{ACK, Bench, Fate, SYN, SYN_ACK, Tuple};
+use random::Random;
 use std::time::Duration;
 
 /// Pool 2,048; of a source 256, to a destination 512, of a segment pair 1,024.
@@ -35,7 +36,7 @@ fn flood_until(bench: &mut Bench, random: &mut Random, level: FloodLevel) -> u32
 
 #[test]
 fn z01_a_syn_flood_shortens_the_time_of_half_open_connections_before_it_asks_them_to_come_again() {
-    let (mut bench, mut random) = (bench(), Random(1));
+    let (mut bench, mut random) = (bench(), Random::new(1));
     let calm = Tuple::tcp(1, 2, 3);
     assert_eq!(bench.opener(calm, SYN), Fate::New);
     assert_eq!(bench.expires_in(calm), Some(Duration::from_secs(20)));
@@ -55,7 +56,7 @@ fn z01_a_syn_flood_shortens_the_time_of_half_open_connections_before_it_asks_the
 fn z01_during_a_syn_flood_a_connection_gets_in_when_its_syn_comes_again_after_a_second_or_two() {
     const FULL: Fate = Fate::Dropped(DropReason::FlowTableFull);
     for (wait, second) in [(100, FULL), (1_000, Fate::New), (1_990, Fate::New), (4_000, FULL)] {
-        let (mut bench, mut random) = (bench(), Random(2));
+        let (mut bench, mut random) = (bench(), Random::new(2));
         flood_until(&mut bench, &mut random, FloodLevel::Filtering);
         let client = Tuple::tcp(7, 8, 9);
         assert_eq!(bench.opener(client, SYN), FULL);
@@ -74,7 +75,7 @@ fn z01_during_a_syn_flood_a_connection_gets_in_when_its_syn_comes_again_after_a_
 
 #[test]
 fn z01_a_flood_is_over_when_little_is_refused_that_does_not_come_back() {
-    let (mut bench, mut random) = (bench(), Random(3));
+    let (mut bench, mut random) = (bench(), Random::new(3));
     flood_until(&mut bench, &mut random, FloodLevel::Filtering);
     for n in 0..2_000 {
         bench.wait(10);
@@ -95,7 +96,7 @@ fn z01_a_flood_is_over_when_little_is_refused_that_does_not_come_back() {
 
 #[test]
 fn z03_a_flood_of_acks_resets_and_fins_makes_no_entry() {
-    let (mut bench, mut random) = (bench(), Random(4));
+    let (mut bench, mut random) = (bench(), Random::new(4));
     for n in 0..10_000 {
         for flags in [ACK, 0x04, 0x14, 0x11] {
             let fate = bench.opener(stranger(&mut random, n), flags);
@@ -109,7 +110,7 @@ fn z03_a_flood_of_acks_resets_and_fins_makes_no_entry() {
 fn z03_what_grace_takes_up_of_a_flood_of_acks_is_bounded_and_ends_no_proved_connection() {
     let grace = Pickup::Grace(Duration::from_secs(30));
     let mut bench = Bench::new(&Config { max_flows: CAPACITY, pickup: grace, ..Config::default() });
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     let proved: Vec<Tuple> = (0..1_000).map(|n| Tuple::tcp(1 + n, 0xffff, 80)).collect();
     proved.iter().for_each(|tuple| bench.establish(*tuple));
     for n in 0..100_000 {
@@ -151,7 +152,7 @@ fn z04_a_destination_that_is_flooded_takes_nothing_from_others() {
 
 #[test]
 fn z04_a_segment_that_floods_another_takes_nothing_from_other_pairs() {
-    let (mut bench, mut random) = (bench(), Random(6));
+    let (mut bench, mut random) = (bench(), Random::new(6));
     for n in 0..10_000 {
         bench.opener(Tuple { vid: 7, ..stranger(&mut random, n) }, SYN);
     }
@@ -174,7 +175,7 @@ fn z04_hosts_of_an_ipv6_subnet_share_what_one_source_may_hold() {
 
 #[test]
 fn z02_a_spray_of_datagrams_ends_no_handshake_and_no_settled_flow_and_new_ones_get_in() {
-    let (mut bench, mut random) = (bench(), Random(8));
+    let (mut bench, mut random) = (bench(), Random::new(8));
     let settled: Vec<Tuple> = (0..500).map(|n| Tuple::udp(1 + n, 0xffff, 53)).collect();
     for tuple in &settled {
         assert_eq!(bench.opener(*tuple, 0), Fate::New);
@@ -199,7 +200,7 @@ fn z02_a_spray_of_datagrams_ends_no_handshake_and_no_settled_flow_and_new_ones_g
 
 #[test]
 fn z05_no_flood_ends_an_established_connection_even_where_they_fill_the_table() {
-    let (mut bench, mut random) = (bench(), Random(9));
+    let (mut bench, mut random) = (bench(), Random::new(9));
     let settled: Vec<Tuple> = (0..CAPACITY).map(|n| Tuple::tcp(0x0b00_0000 + n, n, 80)).collect();
     settled.iter().for_each(|tuple| bench.establish(*tuple));
     for n in 0..20_000 {
@@ -230,8 +231,7 @@ fn outcome_of_flood(rate: u32, attack: impl Fn(&mut Random, u32) -> (Tuple, u8))
     const SECONDS: u64 = 20;
     const RTT: u64 = 40;
     let mut bench = bench();
-    let mut random = Random(0xf100d);
-    eprintln!("seed {:#x}", random.0);
+    let mut random = Random::new(0xf100d);
     let settled: Vec<Tuple> = (0..1_000).map(|n| Tuple::tcp(0x0b00_0000 + n, n % 50, 80)).collect();
     settled.iter().for_each(|tuple| bench.establish(*tuple));
     let (mut clients, mut through, mut begun): (Vec<Client>, u32, u32) = (Vec::new(), 0, 0);

@@ -8,12 +8,13 @@
 //! A slot holds as long as its generation is in force, its time has not come, and nothing under its watch has changed
 //! ([`crate::neighbors::Watch`]). What does not hold is looked up again, so that a cache that is too small, or
 //! filled with rubbish, costs time and nothing else. Addresses whose next hop is not known, or must be asked, are not
-//! in it.
+//! in it, nor are those that no host has: what is in it lives behind its VLAN, be it as a destination or as a source.
 
 use crate::keyed::Keyed;
 use crate::neighbors::{Lease, Neighbors, Watch};
 use crate::network::{Hop, Network, VlanIndex};
 use classifier::addr::Mac;
+use classifier::wire::{ipv4, ipv6};
 use conntrack::Epoch;
 use conntrack::time::Tick;
 use std::hash::{BuildHasher, Hasher};
@@ -59,6 +60,8 @@ const _: () = assert!(size_of::<Set<u32>>() == 64);
 pub(crate) trait Destination: Copy + Eq {
     /// Zero, which stands in slots that are empty.
     const ZERO: Self;
+    /// Whether a host may have it, as far as it tells by itself: no martian, and of no single link.
+    fn is_fit(self) -> bool;
     /// As the routing table takes it.
     fn address(self) -> IpAddr;
     /// Gives it to a hasher.
@@ -67,6 +70,11 @@ pub(crate) trait Destination: Copy + Eq {
 
 impl Destination for u32 {
     const ZERO: u32 = 0;
+
+    #[inline]
+    fn is_fit(self) -> bool {
+        !ipv4::is_martian(self)
+    }
 
     fn address(self) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(self))
@@ -80,6 +88,11 @@ impl Destination for u32 {
 
 impl Destination for u128 {
     const ZERO: u128 = 0;
+
+    #[inline]
+    fn is_fit(self) -> bool {
+        !ipv6::is_martian(self) && !ipv6::is_link_local(self)
+    }
 
     fn address(self) -> IpAddr {
         IpAddr::V6(Ipv6Addr::from(self))
@@ -128,7 +141,7 @@ impl<A: Destination> Adjacencies<A> {
     #[inline]
     pub(crate) fn prefetch(&self, address: A) -> u32 {
         let set = self.set_of(address);
-        crate::arena::prefetch(&self.sets[set]);
+        conntrack::memory::prefetch(&self.sets[set]);
         set as u32
     }
 
@@ -150,6 +163,9 @@ impl<A: Destination> Adjacencies<A> {
         network: &Network,
         address: A,
     ) -> Option<Adjacency> {
+        if !address.is_fit() {
+            return None;
+        }
         let (egress, next) = match network.route(address.address())? {
             Hop::Connected(egress) => (egress, address.address()),
             Hop::Via(egress, next) => (egress, next),

@@ -13,6 +13,7 @@
 //! ```
 #![allow(unsafe_code)]
 
+use conntrack::memory::prefetch;
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -256,19 +257,6 @@ impl Arena {
         // SAFETY: the chunk has at least one byte, which the handle keeps from being written meanwhile.
         prefetch(unsafe { self.chunk(frame).as_ref() });
     }
-}
-
-/// Asks the processor to fetch the cache line of a value.
-#[inline]
-pub(crate) fn prefetch<T>(value: &T) {
-    #[cfg(all(target_arch = "x86_64", not(bulkhead_portable)))]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing that the program can see, and the pointer comes from a reference.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
-    }
-    #[cfg(any(not(target_arch = "x86_64"), bulkhead_portable))]
-    let _ = value;
 }
 
 /// The empty frames that a worker has at hand.

@@ -391,6 +391,18 @@ impl Lanes {
         self.0 |= 1 << lane;
     }
 
+    /// Adds a lane where that is so.
+    #[inline]
+    pub(crate) fn add_if(&mut self, lane: usize, is_so: bool) {
+        self.0 |= u64::from(is_so) << lane;
+    }
+
+    /// Those that are among others too, and those that are not.
+    #[inline]
+    pub(crate) fn split(self, others: Lanes) -> (Lanes, Lanes) {
+        (Lanes(self.0 & others.0), Lanes(self.0 & !others.0))
+    }
+
     /// Whether a lane is among them.
     #[inline]
     pub(crate) fn has(self, lane: usize) -> bool {

@@ -36,6 +36,16 @@ pub struct PortConfig {
     pub mtu: Option<u16>,
 }
 
+impl PortConfig {
+    /// A port on the interface of the same name, as it is where the file says no more: one queue, attached as well as the
+    /// driver can, with the interface's own MAC and MTU.
+    #[must_use]
+    pub fn new(name: &str) -> PortConfig {
+        let (name, interface) = (name.to_owned(), name.to_owned());
+        PortConfig { name, interface, queues: 1, xdp: XdpMode::Auto, mac: None, mtu: None }
+    }
+}
+
 /// Which source addresses a VLAN lets through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SpoofGuard {
@@ -79,6 +89,23 @@ pub struct VlanConfig {
     pub mac: Option<Mac>,
     /// Spoof guard, as it is in force (a stitched VLAN without prefixes has `Off` unless bindings were asked for).
     pub spoof_guard: SpoofGuard,
+}
+
+impl VlanConfig {
+    /// A VLAN on which the gateway is a router, as it is where the file says no more: it lets no source address in but
+    /// its own prefixes', and nothing out that came in there.
+    #[must_use]
+    pub fn routed(key: VlanKey, addresses: Vec<Prefix>) -> VlanConfig {
+        let role = VlanRole::Routed { addresses, hairpin: false };
+        VlanConfig { key, name: None, role, mac: None, spoof_guard: SpoofGuard::Subnet }
+    }
+
+    /// A VLAN of a stitch, as it is where the file says no more: it lists no prefixes, and lets any source address in.
+    #[must_use]
+    pub fn stitched(key: VlanKey, stitch: u16) -> VlanConfig {
+        let role = VlanRole::Stitched { stitch, prefixes: Vec::new() };
+        VlanConfig { key, name: None, role, mac: None, spoof_guard: SpoofGuard::Off }
+    }
 }
 
 /// What a stitch does with frames that are neither IP nor ARP.
@@ -176,6 +203,24 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// A gateway with these ports and VLANs, as it is where the file says no more: no stitches, routes, neighbors and
+    /// bindings, one worker that sleeps when there is nothing to do, and no IP options.
+    #[must_use]
+    pub fn new(name: &str, ports: Vec<PortConfig>, vlans: Vec<VlanConfig>) -> Topology {
+        Topology {
+            name: name.to_owned(),
+            ports,
+            vlans,
+            stitches: Vec::new(),
+            routes: Vec::new(),
+            neighbors: Vec::new(),
+            bindings: Vec::new(),
+            cores: Vec::new(),
+            idle: Idle::Adaptive,
+            sanity: Sanity { pass_ip_options: false },
+        }
+    }
+
     /// How the file writes a VLAN: its name, or `port.vid`.
     #[must_use]
     pub fn vlan_label(&self, key: VlanKey) -> String {

@@ -8,28 +8,26 @@
 //! ```
 //!
 //! The clock is read once a turn, and a generation is taken up between two batches. A worker with nothing to do
-//! sleeps in poll(2), where `idle` allows it, and is woken by frames or by its [`Waker`].
+//! sleeps in poll(2), where `idle` allows it, and is woken by frames or by the [`Control`].
+
+mod control;
+
+pub use control::{Clock, Control};
 
 use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, LANES};
 use crate::counters::Counters;
 use crate::engine::{Engine, Origin, Sweep};
-use crate::errand::{Answer, ErrandError, Errands};
 use crate::event::{EventSink, Teller};
-use crate::generation::Generation;
 use crate::handoff::{Parcel, Purpose, Seat, stamp};
 use crate::port::Port;
 use crate::topology::Idle;
-use arc_swap::ArcSwap;
 use classifier::addr::PortId;
 use conntrack::Tracker;
 use conntrack::time::Tick;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Turns without a frame before a worker goes to sleep.
@@ -47,138 +45,6 @@ const BATCHES_PER_TURN: usize = 4;
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Descriptors that a sleeping worker can watch. With more queues than that it does not sleep.
 const WATCHED: usize = 256;
-
-/// Monotonic time since a worker's start, offset so that it is never zero.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    /// A clock that starts now.
-    #[must_use]
-    pub fn start() -> Clock {
-        Clock { start: Instant::now() }
-    }
-
-    /// The time.
-    #[must_use]
-    pub fn now(&self) -> Tick {
-        const ORIGIN: Duration = Duration::from_secs(1000);
-        Tick(u64::try_from((self.start.elapsed() + ORIGIN).as_nanos()).unwrap_or(u64::MAX))
-    }
-}
-
-/// What the control side shares with its workers.
-#[derive(Debug)]
-pub struct Control {
-    generation: ArcSwap<Generation>,
-    stop: AtomicBool,
-    wakers: Vec<OwnedFd>,
-    errands: Vec<Errands>,
-    /// The epoch that each worker has in force.
-    installed: Vec<AtomicU32>,
-}
-
-impl Control {
-    /// Control over `workers` workers that begin with `generation`.
-    ///
-    /// # Errors
-    /// Where the system has no event descriptor left.
-    pub fn new(generation: Arc<Generation>, workers: usize) -> io::Result<Control> {
-        let wakers = (0..workers)
-            .map(|_| eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC))
-            .collect::<Result<_, _>>()?;
-        let errands = (0..workers).map(|_| Errands::new()).collect();
-        let installed = (0..workers).map(|_| AtomicU32::new(generation.epoch().0)).collect();
-        let stop = AtomicBool::new(false);
-        Ok(Control { generation: ArcSwap::new(generation), stop, wakers, errands, installed })
-    }
-
-    /// The generation that workers take up between two batches.
-    #[must_use]
-    pub fn generation(&self) -> Arc<Generation> {
-        self.generation.load_full()
-    }
-
-    /// Puts a generation into force: each worker takes it up before its next batch, sleeping ones at once.
-    pub fn publish(&self, generation: Arc<Generation>) {
-        self.generation.store(generation);
-        self.wake();
-    }
-
-    /// Waits until every worker has the generation in force that was published last; whether they all had it in time.
-    pub fn wait_until_installed(&self, patience: Duration) -> bool {
-        let wanted = self.generation.load().epoch().0;
-        let deadline = Instant::now() + patience;
-        loop {
-            if self.installed.iter().all(|epoch| epoch.load(Ordering::Acquire) >= wanted) {
-                return true;
-            }
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_micros(50));
-        }
-    }
-
-    /// Asks all workers to stop.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// How many workers there are.
-    #[must_use]
-    pub fn workers(&self) -> usize {
-        self.wakers.len()
-    }
-
-    /// Asks a worker to run a function over its engine, between two batches and before its next turn but one. The
-    /// function must be short, for frames wait for it.
-    ///
-    /// # Errors
-    /// [`ErrandError::Busy`].
-    pub fn ask<T: Send + 'static>(
-        &self,
-        worker: usize,
-        errand: impl FnOnce(&mut Engine) -> T + Send + 'static,
-    ) -> Result<Answer<T>, ErrandError> {
-        let answer = self.errands[worker].leave(errand)?;
-        self.wake_one(&self.wakers[worker]);
-        Ok(answer)
-    }
-
-    /// Asks all workers the same, and waits for their answers, in the order of the workers.
-    ///
-    /// # Errors
-    /// [`ErrandError`], where one of them does not answer.
-    pub fn ask_all<T: Send + 'static>(
-        &self,
-        errand: impl Fn(&mut Engine) -> T + Clone + Send + 'static,
-    ) -> Result<Vec<T>, ErrandError> {
-        let answers: Vec<_> = (0..self.workers())
-            .map(|worker| {
-                let errand = errand.clone();
-                self.ask(worker, move |engine| errand(engine))
-            })
-            .collect::<Result<_, _>>()?;
-        answers.into_iter().map(Answer::wait).collect()
-    }
-
-    fn wake_one(&self, waker: &OwnedFd) {
-        // The counter of an event descriptor only fails to grow when it is near its end: then it is awake.
-        let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
-    }
-
-    fn wake_worker(&self, worker: usize) {
-        self.wake_one(&self.wakers[worker]);
-    }
-
-    fn wake(&self) {
-        self.wakers.iter().for_each(|waker| self.wake_one(waker));
-    }
-}
 
 /// What a worker leaves behind.
 pub struct Stopped {
@@ -236,7 +102,7 @@ impl Worker {
         idle: Idle,
         events: Option<EventSink>,
     ) -> Worker {
-        assert!(index < control.wakers.len(), "the control knows of every worker");
+        assert!(index < control.workers(), "the control knows of every worker");
         let ports = ports.into_iter().map(|port| vec![port]).collect();
         Worker {
             engine,
@@ -278,7 +144,7 @@ impl Worker {
         events: Option<EventSink>,
     ) -> Worker {
         let index = seat.index();
-        assert!(index < control.wakers.len(), "the control knows of every worker");
+        assert!(index < control.workers(), "the control knows of every worker");
         seat.take_place(engine.arena());
         for (port, queues) in ports.iter().enumerate() {
             assert!(
@@ -305,7 +171,7 @@ impl Worker {
     pub fn run(mut self, clock: Clock) -> Stopped {
         let mut hands = Hands::default();
         let mut quiet = 0_u32;
-        while !self.control.stop.load(Ordering::Acquire) {
+        while !self.control.is_stopping() {
             quiet = if self.step(clock.now(), &mut hands) { 0 } else { quiet.saturating_add(1) };
             if quiet > IDLE_TURNS && self.idle == Idle::Adaptive {
                 self.sleep();
@@ -324,7 +190,7 @@ impl Worker {
     pub fn step(&mut self, now: Tick, hands: &mut Hands) -> bool {
         self.engine.pace.turn(now, hands.work);
         self.take_up_generation();
-        let has_errand = self.control.errands[self.index].run_one(&mut self.engine);
+        let has_errand = self.control.run_errand(self.index, &mut self.engine);
         if now.since(hands.timers) >= TIMERS_EVERY {
             hands.timers = now;
             self.engine.tick(now, Sweep::AtMost(SWEEP));
@@ -357,13 +223,13 @@ impl Worker {
     }
 
     fn take_up_generation(&mut self) {
-        let published = self.control.generation.load();
+        let published = self.control.published();
         if !Arc::ptr_eq(&published, self.engine.generation()) {
             self.engine.install(Arc::clone(&published));
             if let Some(seat) = &mut self.seat {
                 seat.owners().install(published.network());
             }
-            self.control.installed[self.index].store(published.epoch().0, Ordering::Release);
+            self.control.note_installed(self.index, &published);
         }
     }
 
@@ -595,7 +461,7 @@ impl Worker {
 
     /// Sleeps until a frame comes, another worker or the control side calls, or a timer may be due.
     fn sleep(&self) {
-        let waker = self.control.wakers[self.index].as_fd();
+        let waker = self.control.waker(self.index);
         let mut watched: [PollFd<'_>; WATCHED] =
             std::array::from_fn(|_| PollFd::from_borrowed_fd(waker, PollFlags::IN));
         let mut count = 1;

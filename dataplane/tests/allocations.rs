@@ -6,8 +6,8 @@ mod frames;
 
 use classifier::addr::{IpRange, Mac, PortId, Prefix, VlanKey};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, PolicyBuilder, PortRange, Rule, Selector,
-    Service, TierId, Timestamp,
+    Action, DefaultAction, EndpointSet, Member, Mode, PolicyBuilder, PortRange, Rule, Selector, Service,
+    TierId, Timestamp,
 };
 use classifier::reason::DropReason;
 use classifier::wire::checksum::Sum;
@@ -22,9 +22,7 @@ use dataplane::generation::{Generation, Generations};
 use dataplane::network::PortFacts;
 use dataplane::ownership::{Owners, Spread};
 use dataplane::port::Port;
-use dataplane::topology::{
-    Idle, OtherFrames, PortConfig, Sanity, SpoofGuard, StitchConfig, Topology, VlanConfig, VlanRole, XdpMode,
-};
+use dataplane::topology::{Idle, OtherFrames, PortConfig, StitchConfig, Topology, VlanConfig};
 use dataplane::worker::{Control, Hands, Worker};
 use dataplane::{queues_of, server_of};
 use frames::{BROADCAST, GATEWAY, Writer, arp, echo, mac, nd, tcp, udp, v4, v6};
@@ -74,49 +72,19 @@ const WARM_UP: u32 = 2_000;
 const MEASURED: u32 = 400_000;
 
 fn topology() -> Topology {
-    let routed = |vid: u16| VlanConfig {
-        key: VlanKey::new(TRUNK, vid),
-        name: None,
-        role: VlanRole::Routed {
-            addresses: vec![
-                Prefix::new(v4(vid, 1).into(), 24).expect("a legal length"),
-                Prefix::new(v6(vid, 1).into(), 64).expect("a legal length"),
-            ],
-            hairpin: false,
-        },
-        mac: None,
-        spoof_guard: SpoofGuard::Subnet,
+    let routed = |vid: u16| {
+        let addresses = vec![
+            Prefix::new(v4(vid, 1).into(), 24).expect("a legal length"),
+            Prefix::new(v6(vid, 1).into(), 64).expect("a legal length"),
+        ];
+        VlanConfig::routed(VlanKey::new(TRUNK, vid), addresses)
     };
-    let stitched = |vid: u16| VlanConfig {
-        key: VlanKey::new(TRUNK, vid),
-        name: None,
-        role: VlanRole::Stitched { stitch: 0, prefixes: Vec::new() },
-        mac: None,
-        spoof_guard: SpoofGuard::Off,
-    };
-    Topology {
-        name: "allocations".to_owned(),
-        ports: vec![PortConfig {
-            name: "trunk0".to_owned(),
-            interface: "trunk0".to_owned(),
-            queues: 1,
-            xdp: XdpMode::Auto,
-            mac: Some(Mac(GATEWAY)),
-            mtu: None,
-        }],
-        vlans: [routed(CLIENTS), routed(SERVERS)].into_iter().chain(FLOORS.map(stitched)).collect(),
-        stitches: vec![StitchConfig {
-            name: "floors".to_owned(),
-            vlans: FLOORS.map(|vid| VlanKey::new(TRUNK, vid)).to_vec(),
-            other: OtherFrames::Pass,
-        }],
-        routes: Vec::new(),
-        neighbors: Vec::new(),
-        bindings: Vec::new(),
-        cores: Vec::new(),
-        idle: Idle::Poll,
-        sanity: Sanity { pass_ip_options: false },
-    }
+    let floors = FLOORS.map(|vid| VlanKey::new(TRUNK, vid));
+    let stitched = floors.map(|key| VlanConfig::stitched(key, 0));
+    let port = PortConfig { mac: Some(Mac(GATEWAY)), ..PortConfig::new("trunk0") };
+    let vlans = [CLIENTS, SERVERS].map(routed).into_iter().chain(stitched).collect();
+    let floors = StitchConfig { name: "floors".to_owned(), vlans: floors.to_vec(), other: OtherFrames::Pass };
+    Topology { stitches: vec![floors], ..Topology::new("allocations", vec![port], vlans) }
 }
 
 fn rule(id: &str, port: u16, action: Action, max_flows: Option<u32>) -> Rule {
@@ -125,23 +93,8 @@ fn rule(id: &str, port: u16, action: Action, max_flows: Option<u32>) -> Rule {
         source: PortRange::ALL,
         destination: PortRange::single(port),
     };
-    Rule {
-        id: id.to_owned(),
-        tier: TierId(0),
-        from: EndpointSet::Any,
-        to: EndpointSet::Any,
-        services: vec![service(6), service(17)],
-        action,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    let services = vec![service(6), service(17)];
+    Rule { max_flows, ..Rule::new(id, TierId(0), EndpointSet::Any, EndpointSet::Any, services, action) }
 }
 
 fn generation() -> Arc<Generation> {

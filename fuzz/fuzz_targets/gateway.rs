@@ -2,17 +2,14 @@
 
 use classifier::addr::{Mac, PortId, Prefix, VlanKey};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Mode, PolicyBuilder, PortRange, Rule, Service, TierId,
-    Timestamp,
+    Action, DefaultAction, EndpointSet, Mode, PolicyBuilder, PortRange, Rule, Service, TierId, Timestamp,
 };
 use conntrack::config::Config;
 use dataplane::arena::Arena;
 use dataplane::engine::{Engine, Resolve};
 use dataplane::generation::Generations;
 use dataplane::network::PortFacts;
-use dataplane::topology::{
-    Idle, OtherFrames, PortConfig, Sanity, SpoofGuard, StitchConfig, Topology, VlanConfig, VlanRole, XdpMode,
-};
+use dataplane::topology::{OtherFrames, PortConfig, StitchConfig, Topology, VlanConfig};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -30,70 +27,23 @@ fn topology() -> Topology {
     let routed = |vid: u16| {
         let mut v6 = [0; 16];
         (v6[0], v6[3], v6[15]) = (0xfd, vid as u8, 1);
-        VlanConfig {
-            key: VlanKey::new(TRUNK, vid),
-            name: None,
-            role: VlanRole::Routed {
-                addresses: vec![
-                    Prefix::new(IpAddr::from([10, 0, vid as u8, 1]), 24).expect("a legal length"),
-                    Prefix::new(IpAddr::from(v6), 64).expect("a legal length"),
-                ],
-                hairpin: false,
-            },
-            mac: None,
-            spoof_guard: SpoofGuard::Subnet,
-        }
+        let addresses = vec![
+            Prefix::new(IpAddr::from([10, 0, vid as u8, 1]), 24).expect("a legal length"),
+            Prefix::new(IpAddr::from(v6), 64).expect("a legal length"),
+        ];
+        VlanConfig::routed(VlanKey::new(TRUNK, vid), addresses)
     };
-    let stitched = |vid: u16| VlanConfig {
-        key: VlanKey::new(TRUNK, vid),
-        name: None,
-        role: VlanRole::Stitched { stitch: 0, prefixes: Vec::new() },
-        mac: None,
-        spoof_guard: SpoofGuard::Off,
-    };
-    Topology {
-        name: "fuzz".to_owned(),
-        ports: vec![PortConfig {
-            name: "trunk0".to_owned(),
-            interface: "trunk0".to_owned(),
-            queues: 1,
-            xdp: XdpMode::Auto,
-            mac: Some(Mac(MAC)),
-            mtu: None,
-        }],
-        vlans: ROUTED.map(routed).into_iter().chain(FLOORS.map(stitched)).collect(),
-        stitches: vec![StitchConfig {
-            name: "floors".to_owned(),
-            vlans: FLOORS.map(|vid| VlanKey::new(TRUNK, vid)).to_vec(),
-            other: OtherFrames::Pass,
-        }],
-        routes: Vec::new(),
-        neighbors: Vec::new(),
-        bindings: Vec::new(),
-        cores: Vec::new(),
-        idle: Idle::Poll,
-        sanity: Sanity { pass_ip_options: false },
-    }
+    let floors = FLOORS.map(|vid| VlanKey::new(TRUNK, vid));
+    let stitched = floors.map(|key| VlanConfig::stitched(key, 0));
+    let port = PortConfig { mac: Some(Mac(MAC)), ..PortConfig::new("trunk0") };
+    let vlans = ROUTED.map(routed).into_iter().chain(stitched).collect();
+    let floors = StitchConfig { name: "floors".to_owned(), vlans: floors.to_vec(), other: OtherFrames::Pass };
+    Topology { stitches: vec![floors], ..Topology::new("fuzz", vec![port], vlans) }
 }
 
 fn rule(id: &str, service: Service, action: Action, max_flows: Option<u32>) -> Rule {
-    Rule {
-        id: id.to_owned(),
-        tier: TierId(0),
-        from: EndpointSet::Any,
-        to: EndpointSet::Any,
-        services: vec![service],
-        action,
-        mode: Mode::Enforce,
-        log: false,
-        established: Established::Recheck,
-        expires: None,
-        idle_timeout: None,
-        max_flows,
-        owner: None,
-        ticket: None,
-        description: None,
-    }
+    let any = || EndpointSet::Any;
+    Rule { max_flows, ..Rule::new(id, TierId(0), any(), any(), vec![service], action) }
 }
 
 /// An engine with empty tables. Low ports are rejected, those above few, the next denied; all else is allowed.

@@ -8,8 +8,8 @@ use classifier::addr::{IpRange, Mac, PortId, VlanKey};
 use classifier::compile::Limits;
 use classifier::endpoint::{Endpoint, ServicePacket};
 use classifier::policy::{
-    Action, DefaultAction, EndpointSet, Established, Member, Mode, Policy, PolicyBuilder, PortRange, Rule,
-    Segment, SegmentId, Selector, Service, TierId, Timestamp,
+    Action, DefaultAction, EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, Segment,
+    SegmentId, Selector, Service, TierId, Timestamp,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -220,22 +220,13 @@ fn rule(at: usize, rule: &FuzzRule) -> Rule {
         None => EndpointSet::Any,
         Some(members) => EndpointSet::OneOf(members.iter().map(member).collect()),
     };
+    let services = [&rule.service].into_iter().chain(&rule.services).map(service).collect();
+    let action = [Action::Allow, Action::Deny, Action::Reject, Action::Pass][usize::from(rule.action) % 4];
+    let tier = TierId(u16::from(rule.tier % 5));
     Rule {
-        id: format!("r{at}"),
-        tier: TierId(u16::from(rule.tier % 5)),
-        from: set(&rule.from),
-        to: set(&rule.to),
-        services: [&rule.service].into_iter().chain(&rule.services).map(service).collect(),
-        action: [Action::Allow, Action::Deny, Action::Reject, Action::Pass][usize::from(rule.action) % 4],
         mode: mode(rule.monitor),
-        log: false,
-        established: Established::Recheck,
         expires: rule.expires.map(|at| Timestamp(i128::from(at))),
-        idle_timeout: None,
-        max_flows: None,
-        owner: None,
-        ticket: None,
-        description: None,
+        ..Rule::new(format!("r{at}"), tier, set(&rule.from), set(&rule.to), services, action)
     }
 }
 

@@ -5,12 +5,12 @@
 //! what random flows cost. How much the prepared table suffers is told beside it: probes are bounded, so that even
 //! there nothing grows.
 
-use crate::random::Random;
 use crate::report::Machine;
 use crate::table::{key, look_up, median, open};
 use classifier::flow::{End, FlowKey};
 use conntrack::config::Config;
 use conntrack::{FlowHash, Tracker};
+use random::Random;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -119,7 +119,7 @@ pub(crate) fn hash_attack(arguments: &HashAttackArguments) -> String {
         machine: Machine::this(),
     };
     if arguments.json {
-        return serde_json::to_string(&report).expect("numbers and strings can always be written");
+        return crate::report::json(&report);
     }
     let line = |name: &str, cost: &Cost| {
         format!(

@@ -10,7 +10,6 @@ mod classifier;
 mod cycles;
 mod engine;
 mod hash_attack;
-mod random;
 mod report;
 mod share;
 mod stages;

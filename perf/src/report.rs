@@ -127,6 +127,11 @@ impl fmt::Display for Fate {
     }
 }
 
+/// A report for programs.
+pub(crate) fn json(report: &impl Serialize) -> String {
+    serde_json::to_string(report).expect("numbers and strings can always be written")
+}
+
 /// The distribution of a time, in nanoseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Percentiles {
@@ -176,15 +181,21 @@ impl Machine {
     }
 }
 
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { processor, processors, kernel } = self;
+        write!(f, "{processor}, {processors} processors, Linux {kernel}")
+    }
+}
+
 impl Report {
     pub(crate) fn json(&self) -> String {
-        serde_json::to_string(self).expect("numbers and strings can always be written")
+        json(self)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, processors, kernel } = &self.machine;
         let b = &self.batch;
         write!(f, "{}: {:.3} Mpps, {:.1} ns a packet", self.subject, self.mpps, self.ns_per_packet)?;
         if let Some((share, mpps)) = self.share_of_core.zip(self.mpps_on_core) {
@@ -216,6 +227,6 @@ impl fmt::Display for Report {
             "  a batch of {}: {} ns half the time, p90 {}, p99 {}, p99.9 {}, at most {}",
             b.frames, b.p50_ns, b.p90_ns, b.p99_ns, b.p999_ns, b.max_ns
         )?;
-        write!(f, "  {processor}, {processors} processors, Linux {kernel}")
+        write!(f, "  {}", self.machine)
     }
 }

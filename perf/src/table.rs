@@ -4,7 +4,6 @@
 //! Flows are UDP and answered, so that none may be evicted. Look-ups are packets of random live flows, in batches as
 //! the pipeline makes them: all keys are hashed and asked for before the first is looked up.
 
-use crate::random::Random;
 use crate::report::Machine;
 use classifier::addr::{Mac, PortId, VlanKey};
 use classifier::flow::{Domain, End, FlowKey};
@@ -12,6 +11,7 @@ use classifier::wire::{Transport, protocol};
 use conntrack::config::Config;
 use conntrack::time::Tick;
 use conntrack::{Epoch, FlowHash, Packet, Terms, Tracked, Tracker};
+use random::Random;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -190,7 +190,7 @@ pub(crate) fn table(arguments: &TableArguments) -> String {
         machine: Machine::this(),
     };
     if json {
-        return serde_json::to_string(&report).expect("numbers and strings can always be written");
+        return crate::report::json(&report);
     }
     format!(
         "{} flows: {} bytes, {:.1} a flow, and {} for floods; resident {}\n  openings above 95 % load: {:.4} % found \

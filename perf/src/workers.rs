@@ -13,7 +13,6 @@
 //! the others' frames for it are dropped as `tx-full`, and the report says so.
 
 use crate::engine::{CHUNK, FRAMES, Failure, SECRET};
-use crate::random::Random;
 use crate::report::{Fate, Machine};
 use crate::workload::Workload;
 use crate::{EngineArguments, Protocol, share};
@@ -33,6 +32,7 @@ use dataplane::port::Port;
 use dataplane::port::memory::{Tally, TracePort};
 use dataplane::topology::Idle;
 use dataplane::worker::{Clock, Control, Stopped, Worker};
+use random::Random;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -92,7 +92,6 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, processors, kernel } = &self.machine;
         write!(f, "{} workers, frames by {}: {:.3} Mpps", self.workers, self.arrival, self.mpps)?;
         if let Some((mpps, shares)) = self.mpps_on_cores.zip(self.shares_of_cores.as_ref()) {
             let shares: Vec<String> = shares.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
@@ -111,7 +110,7 @@ impl fmt::Display for Report {
             "  {} {} flows, {} rules, {} bytes on the wire, seed {}; {:.2} s",
             self.flows, self.protocol, self.rules, self.size, self.seed, self.seconds
         )?;
-        write!(f, "  {processor}, {processors} processors, Linux {kernel}")
+        write!(f, "  {}", self.machine)
     }
 }
 

@@ -14,6 +14,7 @@
 
 use super::journal::Journaled;
 use super::lanes::{Lanes, Sixteen};
+use super::ports::PortLines;
 use super::word_map::WordMap;
 
 /// Pairs whose hashes are neighbours.
@@ -23,7 +24,8 @@ pub(crate) struct Bucket {
     /// Low bits of the hash of each pair, [`Hash::rest_bits`] of them; unused ones hold a value that none in this
     /// bucket has. Of the last, these say whether there is more to look at. The bits above are the cell's.
     pub(crate) rests: Sixteen,
-    /// Low 16 bits of the cell of each; the last is that of absent pairs, where the matrix is one cell.
+    /// Low 16 bits of the cell of each. The last is that of absent pairs, where the matrix is one cell and no pair has
+    /// spilled; where one has, it is [`PortLines::GENERAL`].
     pub(crate) cells: Sixteen,
 }
 
@@ -55,7 +57,13 @@ impl Bucket {
 
     /// Notes that a pair has spilled.
     pub(crate) fn spill(&mut self) {
-        self.rests[Self::PAIRS] |= Self::ELSEWHERE;
+        self.rests[Self::PAIRS] = Self::ELSEWHERE;
+        self.cells[Self::PAIRS] = PortLines::GENERAL as u16;
+    }
+
+    /// Whether a pair that is absent here may be elsewhere.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.rests[Self::PAIRS] & Self::ELSEWHERE != 0
     }
 }
 
@@ -198,6 +206,25 @@ impl Cells {
         // 1 where the pair is absent, by arithmetic: every second packet may be, in no order.
         let is_absent = (slot + 1) >> 4;
         (Cell { cell, place: index * 16 + slot }, is_absent & rest & u32::from(Bucket::ELSEWHERE))
+    }
+
+    /// Whether the matrix is one cell, and none of so many cells has upper bits.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self, cells: usize) -> bool {
+        self.width == 0 && cells <= 1 << 16
+    }
+
+    /// The cell of a pair by its bucket, in a table that [is plain](Cells::is_plain). Where the pair is absent and may
+    /// be elsewhere, the cell is [`PortLines::GENERAL`], and the place [is absent](Cells::is_absent).
+    #[inline(always)]
+    pub(crate) fn in_plain_bucket<L: Lanes>(bucket: &Bucket, index: u32, rest: u16) -> Cell {
+        let slot = L::equal_under(&bucket.rests, u16::MAX, rest);
+        Cell { cell: u32::from(bucket.cells[slot as usize & 15]), place: index * 16 + slot }
+    }
+
+    /// Whether a place that [`Cells::in_plain_bucket`] yields is that of an absent pair.
+    pub(crate) fn is_absent(place: u32) -> bool {
+        place as usize % 16 == Bucket::PAIRS
     }
 
     /// The cell of a pair that its bucket does not hold.

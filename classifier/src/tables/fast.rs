@@ -2,10 +2,10 @@
 //!
 //! Not every policy fits this form within its limits. What does not is looked up by [`super::group`].
 
-use super::cells::Cells;
+use super::cells::{Cell, Cells};
 use super::lanes::Lanes;
 use super::outcome::Outcomes;
-use super::ports::{Code, Ports, RunValue};
+use super::ports::{Code, PortLines, Ports, RunValue};
 use crate::decision::Judgement;
 use crate::endpoint::ServicePacket;
 use crate::policy::{Action, Policy, RuleId};
@@ -207,16 +207,7 @@ impl Fast {
         let (from, to) = (self.from[source as usize], self.to[destination as usize]);
         let cell = self.cells.find::<L>(u32::from(from), u32::from(to));
         match &self.ports {
-            Ports::Lines(lines) => {
-                let class = lines.protocols[usize::from(packet.protocol)];
-                let line = lines.lines.get(cell.cell);
-                let run = line.run::<L>(class, packet.destination_port);
-                let value = line.values[run as usize & 15];
-                if value == RunValue::ELSEWHERE.0 {
-                    return self.elsewhere(cell.place, packet);
-                }
-                Answer::closed(u32::from(value), cell.place << 4 | run)
-            }
+            Ports::Lines(lines) => self.in_line::<L>(lines, cell, packet),
             Ports::Rows(rows) => {
                 let service = rows.service(packet);
                 let outcome = rows.outcome(cell.cell, service);
@@ -233,6 +224,31 @@ impl Fast {
                 }
             }
         }
+    }
+
+    /// The answer of a cell of lines.
+    #[inline(always)]
+    fn in_line<L: Lanes>(&self, lines: &PortLines, cell: Cell, packet: ServicePacket) -> Answer {
+        let class = lines.protocols[usize::from(packet.protocol)];
+        let line = lines.lines.get(cell.cell);
+        let run = line.run::<L>(class, packet.destination_port);
+        let value = line.values[run as usize & 15];
+        if value == RunValue::ELSEWHERE.0 {
+            return self.elsewhere(cell.place, packet);
+        }
+        Answer::closed(u32::from(value), cell.place << 4 | run)
+    }
+
+    /// The answer of a pair that its bucket does not hold.
+    #[cold]
+    pub(crate) fn behind_bucket<L: Lanes>(
+        &self,
+        lines: &PortLines,
+        source: u32,
+        destination: u32,
+        packet: ServicePacket,
+    ) -> Answer {
+        self.in_line::<L>(lines, self.cells.elsewhere(source, destination), packet)
     }
 
     /// The answer of a cell that does not fit a line: its run is told by the outcome's index among the place's.

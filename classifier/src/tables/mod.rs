@@ -27,7 +27,7 @@ pub(crate) mod v4;
 pub(crate) mod v6;
 mod word_map;
 
-pub use batch::{Places, Query};
+pub use batch::{Classes, Places, Query};
 pub use fast::Answer;
 pub use lanes::Instructions;
 pub use prefix_map::PrefixMap;
@@ -51,6 +51,11 @@ use std::sync::Arc;
 /// All endpoints that the policy does not tell apart. Of one [`Tables`], and of no other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ClassId(pub(crate) u32);
+
+impl ClassId {
+    /// Of no endpoint: what stands where none was looked up yet.
+    pub const NONE: ClassId = ClassId(u32::MAX);
+}
 
 /// A value of a general line with this bit names a line of source ports instead of an outcome.
 pub(crate) const BY_SOURCE_PORT: u32 = 1 << 31;

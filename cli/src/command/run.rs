@@ -1,21 +1,24 @@
 //! `bulkhead run`: the gateway at work, until it is told to stop.
 
+mod beginning;
+#[cfg(debug_assertions)]
+mod fault;
+
 use super::Outcome;
 use super::exports::Exports;
 use super::replay::{summary_json, summary_text};
-use crate::change::{Action, Keeper, KeeperError, Overlay, Started};
+use crate::change::Action;
 use crate::config::feed::list_path;
-use crate::config::{self, Bundle, Checked, Configuration, LoadError};
+use crate::config::{Bundle, Configuration};
 use crate::control::{Desk, Order, Server};
-use crate::feed::{Fed, Feeds, Shelf};
+use crate::feed::{Feeds, Shelf};
 use crate::run::hub::{Feed, Hub};
 use crate::run::{
-    DEFAULT_STATE, Enforced, Gateway, Host, HostOptions, Notice, Resumption, Sandbox, Service, StartError,
-    Watchdog, WorkerDied, leave_to_workers,
+    DEFAULT_STATE, Enforced, Gateway, Host, HostOptions, Notice, Resumption, Sandbox, Service, Watchdog,
+    WorkerDied, leave_to_workers,
 };
 use crossbeam_channel::Receiver;
 use dataplane::generation::LiveFlows;
-use dataplane::port::xdp::Interface;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -322,108 +325,6 @@ impl Run {
     fn folder(&self) -> Option<&Path> {
         (!self.no_state).then_some(self.state.as_path())
     }
-
-    /// What was done beside the files, and is not over.
-    fn overlay(&self) -> Overlay {
-        let loaded = self.folder().map_or_else(|| Ok(Overlay::default()), Overlay::load);
-        loaded.unwrap_or_else(|error| {
-            tell!("bulkhead: what was done beside the files is lost: {error}");
-            Overlay::default()
-        })
-    }
-
-    /// What to start with: the gateway file, or what was in force when the gateway stopped, or nothing but its ports.
-    fn beginning(&self, shelf: &Shelf) -> (Option<Keeper>, Beginning) {
-        let file = super::report(&self.config, self.load(shelf)).map(|checked| checked.configuration);
-        let keeper = self.folder().and_then(|folder| {
-            let keeper = Keeper::open(folder, self.keep_versions, &mut |what| tell!("bulkhead: {what}"));
-            keeper
-                .inspect_err(|error| {
-                    tell!("bulkhead: no versions are kept, for {} can't be used: {error}", folder.display());
-                })
-                .ok()
-        });
-        let source = self.config.display().to_string();
-        let hash = file.as_ref().map(|configuration| Bundle::of(configuration.sources()).hash());
-        let of = |configuration, version| Beginning {
-            configuration,
-            version,
-            hash: hash.clone(),
-            source: source.clone(),
-            deny_all: None,
-        };
-        let Some(mut keeper) = keeper else {
-            let beginning = file.map_or_else(|| self.nothing("the gateway file is not fit"), |c| of(c, None));
-            return (None, beginning);
-        };
-        let beginning = match (keeper.start_with(hash.as_deref()), file) {
-            (Started::File, Some(configuration)) => of(configuration, None),
-            (Started::Version(version, why), _) => {
-                match fit(config::load_bundle(&version.bundle, config::now()), shelf) {
-                    Ok(checked) => {
-                        tell!("bulkhead: version {} is put into force: {why}", version.number);
-                        of(checked.configuration, Some(version.number))
-                    }
-                    Err(error) => {
-                        let _: Option<Checked> = super::report(&self.config, Err(error));
-                        self.nothing(&format!("{why}, and version {} is not fit either", version.number))
-                    }
-                }
-            }
-            (Started::File | Started::Nothing, _) => self
-                .nothing("the gateway file is not fit, and there is no version that was in force for good"),
-        };
-        (Some(keeper), beginning)
-    }
-
-    /// The gateway file.
-    fn load(&self, shelf: &Shelf) -> Result<Checked, LoadError> {
-        fit(config::load_at(&self.config, config::now()), shelf)
-    }
-
-    /// What a gateway begins with that has no configuration: its ports, as far as they can be known.
-    fn nothing(&self, why: &str) -> Beginning {
-        Beginning {
-            configuration: config::deny_all_of_file(&self.config, config::now()),
-            version: None,
-            hash: None,
-            source: self.config.display().to_string(),
-            deny_all: Some(why.to_owned()),
-        }
-    }
-
-    fn start(
-        &self,
-        configuration: Configuration,
-        report: &mut dyn FnMut(String),
-    ) -> Result<(Gateway, Option<Resumption>), StartError> {
-        match self.folder() {
-            None => Gateway::start(configuration, report).map(|gateway| (gateway, None)),
-            Some(folder) => Gateway::resume(configuration, folder, report).map(|(g, r)| (g, Some(r))),
-        }
-    }
-
-    /// Starts with the ports whose interfaces are there, or else with none.
-    fn start_bare(
-        &self,
-        mut configuration: Configuration,
-        report: &mut dyn FnMut(String),
-    ) -> Result<(Gateway, Option<Resumption>), StartError> {
-        let ports = &mut configuration.topology.ports;
-        ports.retain(|port| Interface::look_up(&port.interface).is_ok());
-        self.start(configuration.clone(), report).or_else(|error| {
-            tell!("error: {error}");
-            configuration.topology.ports.clear();
-            self.start(configuration, report)
-        })
-    }
-}
-
-/// Checks a configuration; of a list that is broken, what was good last counts.
-fn fit(loaded: Result<Configuration, LoadError>, shelf: &Shelf) -> Result<Checked, LoadError> {
-    let configuration = loaded?;
-    let fed = shelf.read(&configuration);
-    config::check_with_lists(configuration, fed.iter().map(Fed::list), config::now())
 }
 
 /// Tells the log and the readers of events.
@@ -441,30 +342,6 @@ fn wait(host: &mut Host, orders: &Receiver<Order>) {
             return;
         }
         next = orders.try_recv().ok();
-    }
-}
-
-/// What a gateway begins with.
-struct Beginning {
-    configuration: Configuration,
-    /// Its number, where it is a version that was kept.
-    version: Option<u64>,
-    /// The hash of the gateway file.
-    hash: Option<String>,
-    /// The name of the gateway file.
-    source: String,
-    /// Why nothing may pass, where the configuration is none.
-    deny_all: Option<String>,
-}
-
-impl Beginning {
-    fn keep(self, keeper: &mut Keeper) -> Result<(), KeeperError> {
-        if let Some(why) = self.deny_all {
-            return keeper.note(&Action::of_gateway("deny-all", why), serde_json::Value::Null);
-        }
-        let bundle = Bundle::of(self.configuration.sources());
-        let action = Action::of_gateway("start", format!("of {}", self.source));
-        keeper.begin(&bundle, self.version, &action, None, self.hash).map(|_| ())
     }
 }
 
@@ -488,25 +365,4 @@ fn announce(gateway: &Gateway) {
         tell!("bulkhead: {workers} workers; both directions of a flow meet: {}", gateway.spread_by());
     }
     tell!("bulkhead: running");
-}
-
-/// Faults of workers, for the tests of what becomes of them: there is no other way to have one. Programs that are built
-/// for use have none of it.
-#[cfg(debug_assertions)]
-mod fault {
-    use super::Host;
-
-    /// `BULKHEAD_TEST_WORKER`: `panics` or `hangs`.
-    pub(super) fn befall(host: &Host) {
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        let Ok(what) = std::env::var("BULKHEAD_TEST_WORKER") else { return };
-        ONCE.call_once(|| {
-            let last = host.gateway().control().workers() - 1;
-            let left = host.gateway().control().ask(last, move |_| match what.as_str() {
-                "panics" => panic!("a test wants it"),
-                _ => std::thread::sleep(std::time::Duration::from_secs(3600)),
-            });
-            drop(left);
-        });
-    }
 }

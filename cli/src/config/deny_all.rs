@@ -8,6 +8,7 @@ use super::tree::{Data, Table};
 use super::{Configuration, include, lower, merge, shape};
 use crate::diagnostic::{Diagnostic, Report};
 use classifier::policy::{DefaultAction, Mode, PolicyBuilder, Timestamp};
+use dataplane::topology::Topology;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,17 +58,11 @@ fn from_files(files: &dyn Files, path: &Path, now: Timestamp) -> Configuration {
 pub fn deny_all_of(configuration: &Configuration) -> Configuration {
     let topology = &configuration.topology;
     let mut bare = configuration.clone();
-    bare.topology = dataplane::topology::Topology {
-        name: topology.name.clone(),
-        ports: topology.ports.clone(),
-        vlans: Vec::new(),
-        stitches: Vec::new(),
-        routes: Vec::new(),
-        neighbors: Vec::new(),
-        bindings: Vec::new(),
+    bare.topology = Topology {
         cores: topology.cores.clone(),
         idle: topology.idle,
         sanity: topology.sanity,
+        ..Topology::new(&topology.name, topology.ports.clone(), Vec::new())
     };
     let empty = PolicyBuilder::new(vec!["default".to_owned()], DefaultAction::Deny, Mode::Enforce).build();
     bare.policy = Arc::new(empty.expect("an empty policy is a policy"));

@@ -8,16 +8,16 @@ use cli::run::Gateway;
 use cli::testbed::{Bed, Host, HostSpec};
 use dataplane::counters::Counters;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// For what has to happen, on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// For what has to happen, on a machine that is busy with much else.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// For what must not happen: shorter than the second after which a SYN is sent again.
 pub(crate) const BRIEFLY: Duration = Duration::from_millis(600);
 
@@ -47,6 +47,36 @@ impl GatewayFile {
 impl Drop for GatewayFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A folder of a bed's own, removed at the end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(bed: &Bed) -> Folder {
+        let path = std::env::temp_dir().join(format!("{}.d", bed.name()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    /// The path of something in it.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file; its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -119,6 +149,14 @@ pub(crate) fn hosts(bed: &mut Bed) -> (Host, Host) {
 /// A port of [`APP`].
 pub(crate) fn at(port: u16) -> SocketAddr {
     SocketAddr::new(APP.parse().unwrap(), port)
+}
+
+/// One question and its answer on a connection to an echo server.
+pub(crate) fn asks(mut stream: &TcpStream, timeout: Duration) -> bool {
+    stream.set_read_timeout(Some(timeout)).unwrap();
+    let mut answer = [0; 5];
+    stream.write_all(b"again").unwrap();
+    stream.read_exact(&mut answer).is_ok() && &answer == b"again"
 }
 
 /// Waits until something holds.

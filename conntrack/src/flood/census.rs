@@ -81,53 +81,74 @@ impl Groups {
 }
 
 /// Counters of groups of one sort.
-struct Sketch {
-    rows: [Box<[u32]>; 2],
+struct Sketch<const WIDTH: usize> {
+    rows: Box<[[u32; WIDTH]; 2]>,
     secret: [u64; 2],
 }
 
-impl Sketch {
-    fn new(width: usize, secret: [u64; 2]) -> Sketch {
-        let row = || vec![0; width].into_boxed_slice();
-        Sketch { rows: [row(), row()], secret }
+/// The counter of a group in each row of a sketch.
+type Pair = [u16; 2];
+
+impl<const WIDTH: usize> Sketch<WIDTH> {
+    fn new(secret: [u64; 2]) -> Sketch<WIDTH> {
+        const { assert!(WIDTH.is_power_of_two() && WIDTH <= 1 << 16) };
+        // Factors that are odd have no divisor in common with the word's range.
+        Sketch { rows: Box::new([[0; WIDTH]; 2]), secret: secret.map(|word| word | 1) }
     }
 
-    /// The cells of a group: a keyed multiplication of each half, folded.
+    /// The counters of a group: a keyed multiplication of each half, folded; of the upper one only where it is not zero, as
+    /// it is of IPv4 on routed VLANs.
     #[inline]
-    fn cells(&self, group: u128) -> [usize; 2] {
+    fn cells(&self, group: u128) -> Pair {
         let [a, b] = self.secret;
-        let low = u128::from(group as u64 ^ a) * u128::from(b | 1);
-        let high = u128::from((group >> 64) as u64 ^ b) * u128::from(a | 1);
-        let mixed = (low ^ low >> 64) as u64 ^ ((high ^ high >> 64) as u64).rotate_left(32);
+        let low = u128::from(group as u64 ^ a) * u128::from(b);
+        let mut mixed = (low ^ low >> 64) as u64;
+        let upper = (group >> 64) as u64;
+        if upper != 0 {
+            let high = u128::from(upper ^ b) * u128::from(a);
+            mixed ^= ((high ^ high >> 64) as u64).rotate_left(32);
+        }
         let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mask = self.rows[0].len() as u64 - 1;
-        [(mixed >> 20 & mask) as usize, (mixed >> 44 & mask) as usize]
+        let mask = WIDTH as u64 - 1;
+        [(mixed >> 20 & mask) as u16, (mixed >> 44 & mask) as u16]
     }
 
-    fn of(&self, group: u128) -> u32 {
-        let [a, b] = self.cells(group);
-        self.rows[0][a].min(self.rows[1][b])
+    #[inline]
+    fn of(&self, [a, b]: Pair) -> u32 {
+        let mask = WIDTH - 1;
+        self.rows[0][usize::from(a) & mask].min(self.rows[1][usize::from(b) & mask])
     }
 
-    fn add(&mut self, group: u128) {
-        let [a, b] = self.cells(group);
-        self.rows[0][a] += 1;
-        self.rows[1][b] += 1;
+    #[inline]
+    fn add(&mut self, [a, b]: Pair) {
+        let mask = WIDTH - 1;
+        self.rows[0][usize::from(a) & mask] += 1;
+        self.rows[1][usize::from(b) & mask] += 1;
     }
 
-    fn subtract(&mut self, group: u128) {
-        let [a, b] = self.cells(group);
-        self.rows[0][a] -= 1;
-        self.rows[1][b] -= 1;
+    #[inline]
+    fn subtract(&mut self, [a, b]: Pair) {
+        let mask = WIDTH - 1;
+        self.rows[0][usize::from(a) & mask] -= 1;
+        self.rows[1][usize::from(b) & mask] -= 1;
     }
+}
+
+/// Where a flow is counted in one census.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cells {
+    kind: Kind,
+    source: Pair,
+    destination: Pair,
+    pair: Pair,
 }
 
 /// The half-open flows of one table.
 pub(crate) struct Census {
     counts: [usize; 2],
-    sources: Sketch,
-    destinations: Sketch,
-    pairs: Sketch,
+    sources: Sketch<HOSTS>,
+    destinations: Sketch<HOSTS>,
+    pairs: Sketch<PAIRS>,
 }
 
 impl Census {
@@ -138,9 +159,9 @@ impl Census {
         let other = |n: u64| [a.rotate_left(17) ^ n, b.rotate_left(31) ^ n.rotate_left(32)];
         Census {
             counts: [0; 2],
-            sources: Sketch::new(HOSTS, other(0x243f_6a88_85a3_08d3)),
-            destinations: Sketch::new(HOSTS, other(0x1319_8a2e_0370_7344)),
-            pairs: Sketch::new(PAIRS, other(0xa409_3822_299f_31d0)),
+            sources: Sketch::new(other(0x243f_6a88_85a3_08d3)),
+            destinations: Sketch::new(other(0x1319_8a2e_0370_7344)),
+            pairs: Sketch::new(other(0xa409_3822_299f_31d0)),
         }
     }
 
@@ -149,13 +170,25 @@ impl Census {
         self.counts[kind as usize]
     }
 
+    /// Where a flow of these groups is counted.
+    #[inline]
+    pub(crate) fn cells(&self, groups: &Groups) -> Cells {
+        Cells {
+            kind: groups.kind,
+            source: self.sources.cells(groups.source),
+            destination: self.destinations.cells(groups.destination),
+            pair: self.pairs.cells(groups.pair_number()),
+        }
+    }
+
     /// Whose share is used up, if one is.
-    pub(crate) fn exceeded(&self, groups: &Groups, shares: &Shares) -> Option<Share> {
-        if self.pairs.of(groups.pair_number()) >= shares.pair {
+    #[inline]
+    pub(crate) fn exceeded(&self, cells: &Cells, shares: &Shares) -> Option<Share> {
+        if self.pairs.of(cells.pair) >= shares.pair {
             Some(Share::Pair)
-        } else if self.sources.of(groups.source) >= shares.source {
+        } else if self.sources.of(cells.source) >= shares.source {
             Some(Share::Source)
-        } else if self.destinations.of(groups.destination) >= shares.destination {
+        } else if self.destinations.of(cells.destination) >= shares.destination {
             Some(Share::Destination)
         } else {
             None
@@ -163,19 +196,21 @@ impl Census {
     }
 
     /// Counts a half-open flow in.
-    pub(crate) fn enter(&mut self, groups: &Groups) {
-        self.counts[groups.kind as usize] += 1;
-        self.sources.add(groups.source);
-        self.destinations.add(groups.destination);
-        self.pairs.add(groups.pair_number());
+    #[inline]
+    pub(crate) fn enter(&mut self, cells: &Cells) {
+        self.counts[cells.kind as usize] += 1;
+        self.sources.add(cells.source);
+        self.destinations.add(cells.destination);
+        self.pairs.add(cells.pair);
     }
 
     /// Counts one out, which was counted in under the same groups.
-    pub(crate) fn leave(&mut self, groups: &Groups) {
-        self.counts[groups.kind as usize] -= 1;
-        self.sources.subtract(groups.source);
-        self.destinations.subtract(groups.destination);
-        self.pairs.subtract(groups.pair_number());
+    #[inline]
+    pub(crate) fn leave(&mut self, cells: &Cells) {
+        self.counts[cells.kind as usize] -= 1;
+        self.sources.subtract(cells.source);
+        self.destinations.subtract(cells.destination);
+        self.pairs.subtract(cells.pair);
     }
 
     /// Bytes of memory.
@@ -201,22 +236,21 @@ mod tests {
         let all: Vec<Groups> =
             (0..30_000u32).map(|n| groups(n % 7_001, 1_000_000 + n % 13, (n % 3) as u16)).collect();
         for one in &all {
-            census.enter(one);
+            census.enter(&census.cells(one));
             *sources.entry(one.source).or_default() += 1;
         }
         assert_eq!(census.count(Kind::Handshake), all.len());
         for (source, count) in &sources {
-            let seems = census.sources.of(*source);
+            let seems = census.sources.of(census.sources.cells(*source));
             assert!(seems >= *count && seems < count + 100, "{count} seem {seems}");
         }
-        assert_eq!(census.pairs.of(all[0].pair_number()), 10_000);
+        assert_eq!(census.pairs.of(census.cells(&all[0]).pair), 10_000);
         for one in &all {
-            census.leave(one);
+            census.leave(&census.cells(one));
         }
         assert_eq!(census.count(Kind::Handshake), 0);
-        for sketch in [&census.sources, &census.destinations, &census.pairs] {
-            assert!(sketch.rows.iter().all(|row| row.iter().all(|count| *count == 0)));
-        }
+        let hosts = census.sources.rows.iter().chain(census.destinations.rows.iter()).flatten();
+        assert!(hosts.chain(census.pairs.rows.iter().flatten()).all(|count| *count == 0));
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod census;
 mod filter;
 mod shares;
 
-pub(crate) use census::{Census, Groups, Kind};
+pub(crate) use census::{Cells, Census, Groups, Kind};
 pub(crate) use shares::{Share, Shares};
 
 use crate::hash::FlowHash;
@@ -137,8 +137,7 @@ impl Flood {
 
     /// Whether an opening was asked for before, in the last second or the one before that. It is remembered
     /// either way.
-    pub(crate) fn has_come_before(&mut self, hash: FlowHash) -> bool {
-        let (FlowHash::V4(hash) | FlowHash::V6(hash)) = hash;
+    pub(crate) fn has_come_before(&mut self, hash: u64) -> bool {
         let is_known = self.filter.remember(hash, self.second);
         if is_known {
             self.again = self.again.saturating_add(1);

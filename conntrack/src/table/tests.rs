@@ -61,7 +61,7 @@ fn agrees_with_a_hash_map<A: Address + From<u32> + Hash + Debug>() {
                 let mut body =
                     Body::new(End::First, VlanKey::new(PortId(0), 1), Mac::ZERO, state, Peers::default());
                 body.deadline = Moment::of(now).after(Span(span as u32));
-                let slot = table.insert(now, key, body);
+                let slot = table.insert(now, (key, table.place(table.hash(&key))), body, None);
                 assert_eq!(slot.is_some(), model.len() < CAPACITY, "step {step}");
                 if let Some(slot) = slot {
                     model.insert(key, (slot, now.millis() + span, state));

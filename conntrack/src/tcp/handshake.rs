@@ -29,9 +29,14 @@ fn options_of(segment: &TcpSegment<'_>) -> Result<TcpOptions, DropReason> {
 
 /// A connection that a SYN begins.
 pub(super) fn open(packet: &Packet<'_>, segment: &TcpSegment<'_>) -> Result<Opening, DropReason> {
+    Ok(Opening::of(packet, State::SynSent, first_peers(segment)?))
+}
+
+/// What a SYN that begins a connection tells of both sides.
+pub(crate) fn first_peers(segment: &TcpSegment<'_>) -> Result<Peers, DropReason> {
     let mut peers = Peers::default();
     introduce(&mut peers, Side::Opener, segment, options_of(segment)?);
-    Ok(Opening::of(packet, State::SynSent, peers))
+    Ok(peers)
 }
 
 /// Takes down a side's first segment, a SYN or SYN-ACK.

@@ -2,8 +2,11 @@
 //! on under a newer policy.
 
 use super::Tracker;
+use super::express::Sealed;
 use crate::entry::Body;
 use crate::evict;
+use crate::hash::FlowHash;
+use crate::index::Place;
 use crate::ledger::EndReason;
 use crate::limits::RuleCounts;
 use crate::moment::{Moment, Span};
@@ -13,7 +16,7 @@ use crate::terms::{RuleKey, Terms};
 use crate::time::Tick;
 use crate::view::FlowId;
 use classifier::addr::VlanKey;
-use classifier::flow::FlowKey;
+use classifier::flow::{FlowKey, Key};
 use classifier::reason::DropReason;
 
 /// How many entries are looked at, in search of expired ones, before an opening is refused.
@@ -30,12 +33,12 @@ impl Tracker {
         let hash = self.hash(&opening.key);
         let mut old = self.find_hashed(now, &opening.key, hash);
         if terms.max_flows.is_none() {
-            return self.admit_flow(now, old, opening, &terms);
+            return self.admit_flow(now, hash, old, opening, &terms);
         }
         let opened = self.check_rule_limit(now, old, &terms).and_then(|()| {
             // It may have been swept.
             old = self.find_hashed(now, &opening.key, hash);
-            self.admit_flow(now, old, opening, &terms)
+            self.admit_flow(now, hash, old, opening, &terms)
         });
         if opened.is_err() {
             self.counts.withdraw();
@@ -47,37 +50,57 @@ impl Tracker {
     fn admit_flow(
         &mut self,
         now: Tick,
+        hash: FlowHash,
         old: Option<FlowId>,
         opening: Opening,
         terms: &Terms,
     ) -> Result<FlowId, DropReason> {
-        match old {
-            Some(old) => {
-                self.end(old, EndReason::Closed);
-                self.statistics.replaced += 1;
+        if let Some(old) = old {
+            self.end(old, EndReason::Closed);
+            self.statistics.replaced += 1;
+        }
+        let body = Body::new(opening.opener, opening.vlan, opening.source_mac, opening.state, opening.peers);
+        let (FlowHash::V4(hash) | FlowHash::V6(hash)) = hash;
+        let has_room = old.is_some();
+        match opening.key {
+            FlowKey::V4(key) => {
+                let place = self.v4.place(hash);
+                self.enter_flow(now, (key, hash, place), body, terms, has_room).map(FlowId::v4)
             }
-            None => {
-                self.admit(now, &opening, terms)?;
-                self.make_room(now)?;
+            FlowKey::V6(key) => {
+                let place = self.v6.place(hash);
+                self.enter_flow(now, (key, hash, place), body, terms, has_room).map(FlowId::v6)
             }
         }
-        let mut body =
-            Body::new(opening.opener, opening.vlan, opening.source_mac, opening.state, opening.peers);
+    }
+
+    /// Enters a flow whose key, with its hash and the place of that, is not in the table, on the policy's terms, whose `max_flows` is not looked
+    /// at. `has_room`: it has taken another's place.
+    #[inline]
+    pub(super) fn enter_flow<A: Sealed>(
+        &mut self,
+        now: Tick,
+        (key, hash, place): (Key<A>, u64, Place),
+        mut body: Body,
+        terms: &Terms,
+        has_room: bool,
+    ) -> Result<u32, DropReason> {
+        let mut cells = None;
+        if !has_room {
+            cells = self.admit(now, (&key, hash), &body, terms)?;
+            self.make_room(now)?;
+        }
         agree(&mut body, terms);
         body.set_responder_vlan(terms.responder_vlan);
-        body.deadline = Moment::of(now).after(tcp::opening_span(&self.rules, opening.key.protocol(), &body));
-        let flow = match opening.key {
-            FlowKey::V4(key) => self.v4.insert(now, key, body).map(FlowId::v4),
-            FlowKey::V6(key) => self.v6.insert(now, key, body).map(FlowId::v6),
-        };
-        let Some(flow) = flow else {
+        body.deadline = Moment::of(now).after(tcp::opening_span(&self.rules, key.protocol, &body));
+        let Some(slot) = A::parts(self).0.insert(now, (key, place), body, cells) else {
             self.statistics.table_full += 1;
             return Err(DropReason::FlowTableFull);
         };
         self.counts.add(terms.rule);
         self.statistics.opened += 1;
         self.statistics.peak = self.statistics.peak.max(self.len() as u64);
-        Ok(flow)
+        Ok(slot)
     }
 
     /// Refuses a flow over its rule's limit. Where the flow takes the place of one of the same rule, that one
@@ -100,10 +123,13 @@ impl Tracker {
     }
 
     /// Sees to it that there is room for one more flow.
+    #[inline]
     fn make_room(&mut self, now: Tick) -> Result<(), DropReason> {
-        if self.len() < self.capacity {
-            return Ok(());
-        }
+        if self.len() < self.capacity { Ok(()) } else { self.find_room(now) }
+    }
+
+    #[cold]
+    fn find_room(&mut self, now: Tick) -> Result<(), DropReason> {
         self.sweep(now, false, RECLAIM);
         if self.len() < self.capacity {
             return Ok(());

@@ -30,8 +30,8 @@ use classifier::wire::TcpSegment;
 /// A live flow that the short way is open to.
 #[derive(Clone, Copy, Debug)]
 pub struct Entrance {
-    slot: u32,
-    side: Side,
+    pub(super) slot: u32,
+    pub(super) side: Side,
     /// The rule that let the flow in; `None`: the default did.
     pub rule: Option<RuleKey>,
 }
@@ -39,7 +39,7 @@ pub struct Entrance {
 /// The time, as packets on the short way are held against it.
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
-    tick: Tick,
+    pub(super) tick: Tick,
     pub(super) moment: Moment,
 }
 
@@ -104,6 +104,8 @@ mod sealed {
         }
     }
 }
+
+pub(super) use sealed::Sealed;
 
 /// An address family that flows can be keyed by: `u32` for IPv4, `u128` for IPv6.
 pub trait Family: sealed::Sealed {}

@@ -13,50 +13,67 @@
 
 use super::Tracker;
 use super::admission::RECLAIM;
+use super::express::Sealed;
+use crate::entry::Body;
 use crate::evict;
-use crate::flood::{FloodLevel, Groups, Kind, Share};
+use crate::flood::{Cells, FloodLevel, Groups, Kind, Share};
 use crate::ledger::EndReason;
 use crate::moment::Moment;
-use crate::packet::Opening;
+use crate::peers::Side;
 use crate::state::Class;
 use crate::terms::Terms;
 use crate::time::Tick;
 use crate::view::FlowId;
-use classifier::flow::FlowKey;
+use classifier::flow::Key;
 use classifier::reason::DropReason;
 
 impl Tracker {
     /// Refuses an opening for which a flood leaves no room, or makes room among those that press with it.
-    pub(super) fn admit(&mut self, now: Tick, opening: &Opening, terms: &Terms) -> Result<(), DropReason> {
+    /// Where it is counted, if it is half-open.
+    #[inline]
+    pub(super) fn admit<A: Sealed>(
+        &mut self,
+        now: Tick,
+        (key, hash): (&Key<A>, u64),
+        body: &Body,
+        terms: &Terms,
+    ) -> Result<Option<Cells>, DropReason> {
         self.watch_flood(now);
-        if opening.state.class(false) != Class::HalfOpen {
-            return Ok(());
+        if body.class() != Class::HalfOpen {
+            return Ok(None);
         }
-        let shares = self.flood.shares();
-        let (opener, vlan, rule) = (opening.opener, opening.vlan, terms.rule);
-        let (groups, exceeded, is_v6) = match &opening.key {
-            FlowKey::V4(key) => {
-                let groups = Groups::of(key, opener, vlan, rule);
-                (groups, self.v4.census().exceeded(&groups, shares), false)
-            }
-            FlowKey::V6(key) => {
-                let groups = Groups::of(key, opener, vlan, rule);
-                (groups, self.v6.census().exceeded(&groups, shares), true)
-            }
-        };
+        let vlan = body.vlan(Side::Opener).expect("the opener's VLAN is always known");
+        let groups = Groups::of(key, body.opener(), vlan, terms.rule);
+        let census = A::table(self).census();
+        let cells = census.cells(&groups);
+        let exceeded = census.exceeded(&cells, self.flood.shares());
+        if exceeded.is_some() || self.flood.level() == FloodLevel::Filtering {
+            let is_v6 = size_of::<A>() == size_of::<u128>();
+            self.admit_under_pressure(now, hash, &groups, exceeded, is_v6)?;
+        } else {
+            self.make_room_in_pool(now, groups.kind);
+        }
+        Ok(Some(cells))
+    }
+
+    #[cold]
+    fn admit_under_pressure(
+        &mut self,
+        now: Tick,
+        hash: u64,
+        groups: &Groups,
+        exceeded: Option<Share>,
+        is_v6: bool,
+    ) -> Result<(), DropReason> {
         if exceeded.is_some() {
             self.flood.press();
         }
-        let is_suspect = exceeded.is_some() || self.flood.level() == FloodLevel::Filtering;
-        if groups.kind == Kind::Handshake && is_suspect {
-            let hash = self.hash(&opening.key);
-            if !self.flood.has_come_before(hash) {
-                self.statistics.flood_filtered += 1;
-                return Err(reason(exceeded));
-            }
+        if groups.kind == Kind::Handshake && !self.flood.has_come_before(hash) {
+            self.statistics.flood_filtered += 1;
+            return Err(reason(exceeded));
         }
         match exceeded {
-            Some(share) => self.replace_one(now, &groups, share, is_v6),
+            Some(share) => self.replace_one(now, groups, share, is_v6),
             None => {
                 self.make_room_in_pool(now, groups.kind);
                 Ok(())
@@ -64,6 +81,7 @@ impl Tracker {
         }
     }
 
+    #[inline]
     fn is_pool_full(&self, kind: Kind) -> bool {
         let (handshakes, datagrams) = self.half_open();
         let count = match kind {
@@ -73,6 +91,7 @@ impl Tracker {
         count >= self.flood.shares().pool
     }
 
+    #[inline]
     fn make_room_in_pool(&mut self, now: Tick, kind: Kind) {
         if self.is_pool_full(kind) {
             self.sweep(now, false, RECLAIM);

@@ -41,8 +41,12 @@ impl Tracker {
         let span = self.rules.spans.idle(record.key().protocol(), &body);
         body.deadline = moment.after(record.left().min(span));
         let flow = match *record.key() {
-            FlowKey::V4(key) => self.v4.insert(now, key, body).map(FlowId::v4),
-            FlowKey::V6(key) => self.v6.insert(now, key, body).map(FlowId::v6),
+            FlowKey::V4(key) => {
+                self.v4.insert(now, (key, self.v4.place(self.v4.hash(&key))), body, None).map(FlowId::v4)
+            }
+            FlowKey::V6(key) => {
+                self.v6.insert(now, (key, self.v6.place(self.v6.hash(&key))), body, None).map(FlowId::v6)
+            }
         };
         let flow = flow.ok_or(Skip::NoRoom)?;
         if flow.is_v6() {

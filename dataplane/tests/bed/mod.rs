@@ -62,6 +62,8 @@ pub(crate) struct Sent {
     pub(crate) late: Vec<(u64, Outcome)>,
     pub(crate) moved: Moved,
     pub(crate) tag: u64,
+    /// What whoever tells of new flows and drops is told of the frame.
+    pub(crate) told: Option<String>,
 }
 
 impl Bed {
@@ -123,7 +125,9 @@ impl Bed {
                 let outcome = self.batch.outcomes[lane];
                 let rule = outcome.rule.map(|key| self.generations.name(key).to_owned());
                 let tag = first + lane as u64;
-                Sent { outcome, rule, left: Vec::new(), late: Vec::new(), moved: Vec::new(), tag }
+                let is_news = outcome.flow == Some(FlowRole::New) || outcome.reason.is_some();
+                let told = is_news.then(|| format!("{:?}", self.batch.packets[lane]));
+                Sent { outcome, rule, left: Vec::new(), late: Vec::new(), moved: Vec::new(), tag, told }
             })
             .collect();
         let last = all.last_mut().expect("at least one frame");

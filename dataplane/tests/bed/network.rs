@@ -18,8 +18,8 @@ use classifier::policy::{
 use conntrack::config::Config;
 use dataplane::engine::Resolve;
 use dataplane::topology::{
-    BindingConfig, Idle, NeighborConfig, OtherFrames, PortConfig, RouteConfig, Sanity, SpoofGuard,
-    StitchConfig, Topology, VlanConfig, VlanRole, XdpMode,
+    BindingConfig, NeighborConfig, OtherFrames, PortConfig, RouteConfig, SpoofGuard, StitchConfig, Topology,
+    VlanConfig,
 };
 use std::net::IpAddr;
 
@@ -80,24 +80,11 @@ pub(crate) fn address(text: &str) -> IpAddr {
 }
 
 fn port(name: &str, mac: Mac, mtu: u16) -> PortConfig {
-    let xdp = XdpMode::Auto;
-    PortConfig { name: name.into(), interface: name.into(), queues: 1, xdp, mac: Some(mac), mtu: Some(mtu) }
+    PortConfig { mac: Some(mac), mtu: Some(mtu), ..PortConfig::new(name) }
 }
 
 fn routed(vlan: VlanKey, addresses: [&str; 2], spoof_guard: SpoofGuard) -> VlanConfig {
-    let addresses = addresses.iter().map(|text| prefix(text)).collect();
-    VlanConfig {
-        key: vlan,
-        name: None,
-        role: VlanRole::Routed { addresses, hairpin: false },
-        mac: None,
-        spoof_guard,
-    }
-}
-
-fn stitched(vlan: VlanKey) -> VlanConfig {
-    let role = VlanRole::Stitched { stitch: 0, prefixes: Vec::new() };
-    VlanConfig { key: vlan, name: None, role, mac: None, spoof_guard: SpoofGuard::Off }
+    VlanConfig { spoof_guard, ..VlanConfig::routed(vlan, addresses.map(prefix).to_vec()) }
 }
 
 /// The network of the picture.
@@ -106,31 +93,24 @@ pub(crate) fn topology() -> Topology {
     let neighbors = known.iter().flat_map(|host| {
         [host.v4(), host.v6()].map(|address| NeighborConfig { vlan: host.vlan(), address, mac: host.mac })
     });
+    let ports = vec![port("trunk", TRUNK_MAC, 1500), port("wan", WAN_MAC, 1300)];
+    let stations = [DESK, PRINTER, CAMERA].map(|host| host.vlan());
+    let mut vlans = vec![
+        routed(WEB.vlan(), ["10.0.10.1/24", "fd00:10::1/64"], SpoofGuard::Subnet),
+        routed(DB.vlan(), ["10.0.20.1/24", "fd00:20::1/64"], SpoofGuard::Subnet),
+        routed(FAR.vlan(), ["192.0.2.1/24", "2001:db8::1/64"], SpoofGuard::Off),
+    ];
+    vlans.extend(stations.map(|vlan| VlanConfig::stitched(vlan, 0)));
+    let floor = StitchConfig { name: "floor".into(), vlans: stations.to_vec(), other: OtherFrames::Drop };
     Topology {
-        name: "bed".into(),
-        ports: vec![port("trunk", TRUNK_MAC, 1500), port("wan", WAN_MAC, 1300)],
-        vlans: vec![
-            routed(WEB.vlan(), ["10.0.10.1/24", "fd00:10::1/64"], SpoofGuard::Subnet),
-            routed(DB.vlan(), ["10.0.20.1/24", "fd00:20::1/64"], SpoofGuard::Subnet),
-            routed(FAR.vlan(), ["192.0.2.1/24", "2001:db8::1/64"], SpoofGuard::Off),
-            stitched(DESK.vlan()),
-            stitched(PRINTER.vlan()),
-            stitched(CAMERA.vlan()),
-        ],
-        stitches: vec![StitchConfig {
-            name: "floor".into(),
-            vlans: vec![DESK.vlan(), PRINTER.vlan(), CAMERA.vlan()],
-            other: OtherFrames::Drop,
-        }],
+        stitches: vec![floor],
         routes: vec![
             RouteConfig { to: prefix("198.51.100.0/24"), via: address("192.0.2.254"), vlan: FAR.vlan() },
             RouteConfig { to: prefix("10.9.0.0/16"), via: address("10.0.20.254"), vlan: DB.vlan() },
         ],
         neighbors: neighbors.collect(),
         bindings: vec![BindingConfig { vlan: DB.vlan(), address: DB.v4(), mac: DB.mac }],
-        cores: Vec::new(),
-        idle: Idle::Adaptive,
-        sanity: Sanity { pass_ip_options: false },
+        ..Topology::new("bed", ports, vlans)
     }
 }
 

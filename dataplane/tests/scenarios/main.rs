@@ -23,3 +23,4 @@ mod stitch;
 mod tap;
 mod tcp;
 mod workers;
+mod world;

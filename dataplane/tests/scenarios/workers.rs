@@ -5,14 +5,14 @@ use crate::bed::Setup;
 use crate::bed::frame::Ip;
 use crate::bed::gang::Gang;
 use crate::bed::network::{DB, DESK, FAR, Host, PRINTER, TRUNK, WAN, WEB, open, policy, rule};
-use crate::express::{Random, World};
+use crate::world::{Step, World};
 use classifier::policy::{Action, DefaultAction, Mode, Rule, Timestamp};
 use classifier::reason::DropReason;
 use conntrack::config::Config;
 use dataplane::counters::Counters;
 use dataplane::ownership::Spread;
 use dataplane::rss::SymmetricKey;
-use std::time::Duration;
+use random::Random;
 
 fn keyed() -> Spread {
     Spread::keyed([3; 16])
@@ -35,33 +35,27 @@ fn fates(counters: &Counters) -> Counters {
 /// Runs both side by side; what the several have counted.
 fn agree(seed: u64, steps: u32, workers: usize, queues: usize, spread: Spread) -> Counters {
     let mut world = World::new(seed);
-    let mut order = Random::of(!seed);
+    let mut order = Random::new(!seed);
     let setup = Setup { conntrack: Config { max_flows: 40_000, ..Config::default() }, ..open() };
     let mut one = Gang::new(setup.clone(), 1, 1, keyed());
     let mut many = Gang::new(setup, workers, queues, spread);
     let mut chance = move || order.next();
     for step in 0..steps {
         let mut pushed = None;
-        match world.random.below(1000) {
-            0..6 => {
+        match world.step() {
+            Step::Reload => {
                 let policy = world.policy(Timestamp(i128::from(one.now.0)));
                 world.rewire(&mut one.setup);
                 many.setup = one.setup.clone();
                 one.install(policy.clone());
                 many.install(policy);
             }
-            6..40 => {
-                let millis = match world.random.below(40) {
-                    0 => 400_000,
-                    1..4 => world.random.below(70_000),
-                    4..20 => world.random.below(2_000),
-                    _ => world.random.below(40),
-                };
-                one.wait(Duration::from_millis(millis));
-                many.wait(Duration::from_millis(millis));
+            Step::Wait(time) => {
+                one.wait(time);
+                many.wait(time);
             }
-            40..60 => pushed = Some(world.word_of_neighbors()),
-            _ => pushed = Some(world.frame()),
+            Step::Neighbors(port, frame) => pushed = Some((port, frame)),
+            Step::Frames => pushed = Some(world.frame()),
         }
         if let Some((port, frame)) = &pushed {
             one.push(0, *port, frame);
@@ -114,7 +108,7 @@ fn a_rule_has_as_many_flows_as_it_may_over_all_workers() {
     let mut gang = Gang::new(open(), 4, 4, keyed());
     let few = Rule { max_flows: Some(10), ..rule("few", Action::Allow) };
     gang.install(policy(DefaultAction::Deny, Mode::Enforce, vec![few]));
-    let mut random = Random::of(5);
+    let mut random = Random::new(5);
     for n in 0..200_u16 {
         let source = format!("10.0.10.{}", 2 + n).parse().unwrap();
         let frame = Ip::udp(source, DB.v4(), (4000 + n, 5000), b"hello").by(&WEB).bytes();
@@ -130,7 +124,7 @@ fn a_rule_has_as_many_flows_as_it_may_over_all_workers() {
 #[test]
 fn fragments_and_errors_meet_their_flow_by_whatever_queue_they_come() {
     let mut gang = Gang::new(open(), 4, 4, keyed());
-    let mut random = Random::of(9);
+    let mut random = Random::new(9);
     for n in 0..64_u16 {
         let port = 4000 + n;
         let source = format!("10.0.10.{}", 2 + n).parse().unwrap();
@@ -153,7 +147,7 @@ fn fragments_and_errors_meet_their_flow_by_whatever_queue_they_come() {
 #[test]
 fn a_stitch_learns_as_with_one_worker() {
     let mut gang = Gang::new(open(), 3, 3, keyed());
-    let mut random = Random::of(11);
+    let mut random = Random::new(11);
     let there = Ip::udp(DESK.v4(), PRINTER.v4(), (1, 2), b"x").between_macs(&DESK, PRINTER.mac).bytes();
     let back = Ip::udp(PRINTER.v4(), DESK.v4(), (2, 1), b"x").between_macs(&PRINTER, DESK.mac).bytes();
     let mut left = Vec::new();
@@ -168,7 +162,7 @@ fn a_stitch_learns_as_with_one_worker() {
 #[test]
 fn a_worker_that_is_stuck_drops_what_it_should_have_had_and_nothing_else() {
     let mut gang = Gang::new(open(), 2, 2, keyed());
-    let mut random = Random::of(13);
+    let mut random = Random::new(13);
     let now = gang.now;
     let mut pushed = 0;
     for n in 0..8_000_u32 {
@@ -199,7 +193,7 @@ fn a_port_that_is_full_has_an_event_for_each_frame_that_it_drops() {
         let mut setup = open();
         setup.policy = policy(DefaultAction::Deny, Mode::Enforce, vec![rule("most", Action::Allow)]);
         let mut gang = Gang::new(setup, workers, workers, keyed());
-        let mut random = Random::of(23);
+        let mut random = Random::new(23);
         let to_db = |n: u16| Ip::udp(WEB.v4(), DB.v4(), (4000 + n, 443), b"hello").by(&WEB).bytes();
         let back = |n: u16| Ip::udp(DB.v4(), WEB.v4(), (443, 4000 + n), b"hello").by(&DB).bytes();
         for n in 0..8 {
@@ -239,7 +233,7 @@ fn a_port_that_is_full_has_an_event_for_each_frame_that_it_drops() {
 #[test]
 fn after_a_restart_with_another_number_of_workers_every_flow_is_where_its_packets_go() {
     let mut gang = Gang::new(open(), 2, 2, keyed());
-    let mut random = Random::of(17);
+    let mut random = Random::new(17);
     let udp = |n: u16, from: Host, to: Host, v6: bool| {
         let (from_ip, to_ip) = if v6 { (from.v6(), to.v6()) } else { (from.v4(), to.v4()) };
         Ip::udp(from_ip, to_ip, (4000 + n, 4000 + n), b"hello").by(&from).bytes()

@@ -13,7 +13,6 @@
 mod port;
 
 use crate::engine::{CHUNK, FRAMES, Failure, SECRET};
-use crate::random::Random;
 use crate::report::{Fate, Machine};
 use crate::workload::Revocable;
 use classifier::addr::PortId;
@@ -32,6 +31,7 @@ use dataplane::port::Port;
 use dataplane::topology::Idle;
 use dataplane::worker::{Clock, Control, Stopped, Worker};
 use port::{DENIED, LENGTH, NumberedPort, OPEN, Seen};
+use random::Random;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,9 +7,9 @@
 //! ```
 
 use super::frames::{ACK, From, SYN, Segment};
-use crate::random::Random;
 use crate::workload::Flow;
 use conntrack::time::Tick;
+use random::Random;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use super::Attack;
 use super::frames::{ACK, From, ICMP, SYN, Segment, TCP, UDP};
 use super::frames::{datagram, icmp, ip_header, packet, quoted_segment, segment};
-use crate::random::Random;
 use crate::workload::{Flow, Side};
+use random::Random;
 
 /// Addresses of a prefix that is in one segment in any case.
 const BLOCK: u32 = 16;

@@ -21,7 +21,6 @@ mod frames;
 mod report;
 
 use crate::EngineArguments;
-use crate::random::Random;
 use crate::share;
 use crate::workload::Workload;
 use clap::{Args, ValueEnum};
@@ -37,6 +36,7 @@ use dataplane::generation::{GenerationError, Generations};
 use dataplane::network::PortFacts;
 use flood::Flood;
 use frames::Established;
+use random::Random;
 use report::Report;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

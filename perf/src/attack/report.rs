@@ -121,7 +121,7 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> String {
-        serde_json::to_string(self).expect("numbers and strings can always be written")
+        crate::report::json(self)
     }
 }
 
@@ -168,7 +168,6 @@ impl fmt::Display for Report {
             self.floods
         )?;
         writeln!(f, "  drops {:?}", self.reasons)?;
-        let Machine { processor, processors, kernel } = &self.machine;
-        write!(f, "  {processor}, {processors} processors, Linux {kernel}")
+        write!(f, "  {}", self.machine)
     }
 }

@@ -3,10 +3,10 @@
 //! What is drawn "inside" of a rule lies in the rule's ends and service; an earlier rule may match it all the same.
 
 use super::header::{BLOCK, Family, Header, Headers, between, convert};
-use crate::random::Random;
 use classifier::addr::IpRange;
 use classifier::endpoint::ServicePacket;
 use classifier::policy::{Action, EndpointSet, Member, Policy, PortRange, Rule, SegmentId, Service};
+use random::Random;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const ICMP: u8 = 1;

@@ -10,8 +10,8 @@
 //! the pairs of all of them.
 
 use super::header::Family;
-use crate::random::Random;
 use classifier::addr::IpRange;
+use random::Random;
 use std::collections::{BTreeMap, HashSet};
 
 /// Length and weight of the prefixes that lie beside all others; most are hosts and subnets of /24 to /31.

@@ -77,13 +77,12 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn json(&self) -> String {
-        serde_json::to_string(self).expect("numbers and strings can always be written")
+        crate::report::json(self)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, processors, kernel } = &self.machine;
         writeln!(
             f,
             "{}: {:.2} M look-ups/s ({:.2} to {:.2} in {} runs), {:.1} ns each, {:.2} by CPU time, {}",
@@ -124,6 +123,6 @@ impl fmt::Display for Report {
             self.verified,
             self.seed
         )?;
-        write!(f, "  {processor}, {processors} processors, Linux {kernel}")
+        write!(f, "  {}", self.machine)
     }
 }

@@ -13,12 +13,12 @@
 
 use super::header::Family;
 use super::prefixes::{Millionths, Space};
-use crate::random::Random;
 use classifier::addr::IpRange;
 use classifier::policy::{
     Action, DefaultAction, EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, Segment,
     SegmentId, Selector, Service, TierId,
 };
+use random::Random;
 use std::collections::HashSet;
 
 const GUARD: TierId = TierId(0);

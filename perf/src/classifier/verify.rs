@@ -3,9 +3,9 @@
 use super::header::{Headers, ends, packet};
 use super::method::Answer;
 use super::progress::Progress;
-use crate::random::Random;
 use classifier::policy::{Policy, Timestamp};
 use classifier::reference::Reference;
+use random::Random;
 use std::time::{Duration, Instant};
 
 /// As many headers as are looked at, however long it takes.

@@ -3,12 +3,12 @@
 use super::packets::Packet;
 use super::scan::Scan;
 use crate::classifier::progress::Progress;
-use crate::random::Random;
 use classifier::decision::{Decision, Judgement};
 use classifier::endpoint::ServicePacket;
 use classifier::policy::{Policy, RuleId, Timestamp};
 use classifier::reference::Reference;
 use classifier::tables::{Answer, Instructions, Places, Query, Tables};
+use random::Random;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 

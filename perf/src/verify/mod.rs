@@ -26,7 +26,6 @@ pub(crate) use arguments::VerifyArguments;
 
 use crate::classifier::progress::Progress;
 use crate::classifier::{classbench, segments};
-use crate::random::Random;
 use crate::report::Machine;
 use agreement::{Agreed, Extent, Subject};
 use classifier::compile::Limits;
@@ -34,6 +33,7 @@ use classifier::policy::{Policy, Timestamp};
 use classifier::tables::Tables;
 use entangled::{Scenario, Size};
 use packets::Aim;
+use random::Random;
 use report::{Report, Verified};
 use std::collections::BTreeSet;
 use std::fs;

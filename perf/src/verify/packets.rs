@@ -1,9 +1,9 @@
 //! Packets that are aimed at a policy: into its rules, beside the borders of its ranges and ports, and anywhere.
 
-use crate::random::Random;
 use classifier::addr::{IpRange, Mac, PortId, VlanKey};
 use classifier::endpoint::{Endpoint, ServicePacket};
 use classifier::policy::{EndpointSet, Member, Policy, PortRange, Selector, Service};
+use random::Random;
 use std::net::IpAddr;
 
 /// A packet between two ends.

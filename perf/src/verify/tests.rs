@@ -7,10 +7,10 @@ use super::{NOW, varied::varied};
 use crate::classifier::prefixes::Millionths;
 use crate::classifier::progress::Progress;
 use crate::classifier::segments::{Shape, generate};
-use crate::random::Random;
 use classifier::policy::{Action, Mode, Policy, PolicyBuilder};
 use classifier::reference::Reference;
 use classifier::tables::Tables;
+use random::Random;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,10 +2,10 @@
 //!
 //! Source ports are few: rules that look at them are rare in policies of segments, and dear.
 
-use crate::random::Random;
 use classifier::policy::{
     EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, SegmentId, Selector, Service, Timestamp,
 };
+use random::Random;
 
 const TCP: u8 = 6;
 const ICMP: u8 = 1;

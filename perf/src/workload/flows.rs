@@ -1,8 +1,8 @@
 //! Flows that the policy lets in.
 
 use super::policy::{Allowance, Plan};
-use crate::random::Random;
 use classifier::addr::IpRange;
+use random::Random;
 use std::collections::HashSet;
 
 /// Live hosts on one side, if the policy has few segments; at least one for each segment in any case. Hosts are

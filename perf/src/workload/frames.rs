@@ -3,9 +3,9 @@
 use super::mix::Spread;
 use super::{Flow, GATEWAY, MixArguments, Shape, Side, mac_of, wide};
 use crate::Protocol;
-use crate::random::Random;
 use dataplane::port::memory::Trace;
 use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, TcpHeader, VlanId};
+use random::Random;
 
 /// Ethernet header, tag, IPv4 and TCP: what a handshake's frames have.
 const TCP_HEADERS: usize = 14 + 4 + 20 + 20;

@@ -5,12 +5,12 @@
 //! a flow to a port that some rule allows between its ends is allowed.
 
 use super::{Side, wide};
-use crate::random::Random;
 use classifier::addr::IpRange;
 use classifier::policy::{
     Action, DefaultAction, EndpointSet, Member, Mode, Policy, PolicyBuilder, PortRange, Rule, Segment,
     SegmentId, Selector, Service, TierId,
 };
+use random::Random;
 
 /// The lowest port that a rule allows.
 pub(super) const LOWEST_SERVICE: u32 = 8_000;

@@ -3,7 +3,7 @@
 use super::EditError;
 use crate::compile::Limits;
 use crate::compile::intern::WordHashMap;
-use crate::compile::ports::{GENERAL, LinePlan, NOTHING};
+use crate::compile::ports::{LinePlan, NOTHING};
 use crate::compile::service::LineBuilder;
 use crate::decision::Judgement;
 use crate::endpoint::ServicePacket;
@@ -246,7 +246,7 @@ impl LineContents {
         if lines.general.starts.len() > self.most_outcomes {
             return Err(EditError::Full);
         }
-        Ok((GENERAL, base))
+        Ok((PortLines::GENERAL, base))
     }
 }
 

@@ -336,8 +336,10 @@ fn set_matrix(fast: &mut Fast, at: (u32, u32), (cell, base): (u32, u32)) {
         // What the matrix says of all pairs alike stands in the buckets, too.
         for index in 0..cells.hash.buckets {
             let hash = cells.hash;
-            let bucket = cells.buckets.get_mut(index);
-            bucket.set(hash, Bucket::PAIRS, bucket.rests[Bucket::PAIRS] & hash.rest_mask(), cell);
+            if cells.buckets.get(index).has_spilled() {
+                continue;
+            }
+            cells.buckets.get_mut(index).set(hash, Bucket::PAIRS, 0, cell);
             set_base(ports, index * 16 + Bucket::PAIRS as u32, base);
         }
     }

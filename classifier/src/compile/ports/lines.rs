@@ -67,8 +67,6 @@ pub(in crate::compile) struct LinePlan<'p> {
 
 /// The cell of lines in which no rule decides.
 pub(in crate::compile) const NOTHING: u32 = 0;
-/// The cell of lines that have a general one.
-pub(in crate::compile) const GENERAL: u32 = 1;
 /// Classes of protocols that a line has room for.
 const CLASSES: usize = 8;
 /// What protocols are in that a line has no room for.
@@ -146,7 +144,7 @@ impl<'p> LinePlan<'p> {
         lines.push(nothing);
         outcomes.push(0);
         let elsewhere = PortLine { values: [RunValue::ELSEWHERE.0; 16], ..nothing };
-        shapes.insert(elsewhere, GENERAL);
+        shapes.insert(elsewhere, PortLines::GENERAL);
         lines.push(elsewhere);
         let mut cells = Vec::with_capacity(lists.len());
         for list in 0..lists.len() as u32 {
@@ -167,7 +165,7 @@ impl<'p> LinePlan<'p> {
                     });
                     (cell, base)
                 }
-                Some(_) | None => (GENERAL, general.line(line, builder, &mut meanings)),
+                Some(_) | None => (PortLines::GENERAL, general.line(line, builder, &mut meanings)),
             };
             of_line.insert(number, cell);
             cells.push(cell);

@@ -4,7 +4,7 @@ mod lines;
 mod rows;
 mod services;
 
-pub(super) use lines::{GENERAL, LinePlan, NOTHING};
+pub(super) use lines::{LinePlan, NOTHING};
 pub(super) use rows::{RowContents, RowPlan};
 
 use crate::tables::fast::Meanings;

@@ -4,30 +4,59 @@ use super::super::Tables;
 use super::super::lanes::Lanes;
 use super::super::space::Space;
 use super::super::space_v6::SpaceV6;
-use super::{Query, STAGE};
+use super::{Query, STAGE, to_numbers};
 
 /// An address whose states can be looked up in bulk.
 pub(super) trait Addressed: Copy + Default {
     /// States of sources, then of destinations.
     fn states<L: Lanes>(tables: &Tables, queries: &[Query<Self>; STAGE], states: &mut [[u32; STAGE]; 2]);
+
+    /// The numbers of the states of sources, then of destinations, where states as such are of no use.
+    #[inline(always)]
+    fn numbers<L: Lanes>(
+        tables: &Tables,
+        numbers_of: [&[u16]; 2],
+        queries: &[Query<Self>; STAGE],
+        numbers: &mut [[u32; STAGE]; 2],
+    ) {
+        Self::states::<L>(tables, queries, numbers);
+        to_numbers(numbers_of, numbers);
+    }
 }
 
 impl Addressed for u32 {
     #[inline(always)]
     fn states<L: Lanes>(tables: &Tables, queries: &[Query<u32>; STAGE], states: &mut [[u32; STAGE]; 2]) {
         if tables.v4.upper.is_some() {
-            v4_states::<L, true>(&tables.v4, queries, states);
+            v4_states::<L, true>(&tables.v4, queries, states, |_, state| state);
         } else {
-            v4_states::<L, false>(&tables.v4, queries, states);
+            v4_states::<L, false>(&tables.v4, queries, states, |_, state| state);
+        }
+    }
+
+    #[inline(always)]
+    fn numbers<L: Lanes>(
+        tables: &Tables,
+        numbers_of: [&[u16]; 2],
+        queries: &[Query<u32>; STAGE],
+        numbers: &mut [[u32; STAGE]; 2],
+    ) {
+        let number = |side: usize, state: u32| u32::from(numbers_of[side][state as usize]);
+        if tables.v4.upper.is_some() {
+            v4_states::<L, true>(&tables.v4, queries, numbers, number);
+        } else {
+            v4_states::<L, false>(&tables.v4, queries, numbers, number);
         }
     }
 }
 
+/// The states of IPv4 addresses, and what is made of each, by its side.
 #[inline(always)]
 fn v4_states<L: Lanes, const WIDE: bool>(
     space: &Space,
     queries: &[Query<u32>; STAGE],
     states: &mut [[u32; STAGE]; 2],
+    made: impl Fn(usize, u32) -> u32,
 ) {
     let (entries, lines) = (space.entries.all(), space.lines.all());
     let root: &[u32; 1 << 16] = space.root.all().try_into().expect("a root for each /16");
@@ -51,7 +80,8 @@ fn v4_states<L: Lanes, const WIDE: bool>(
     }
     for (at, query) in queries.iter().enumerate() {
         for (side, address) in [query.source, query.destination].into_iter().enumerate() {
-            states[side][at] = space.state::<L, WIDE>(line_of[side][at], states[side][at], address);
+            let state = space.state::<L, WIDE>(line_of[side][at], states[side][at], address);
+            states[side][at] = made(side, state);
         }
     }
 }

@@ -17,7 +17,7 @@ use super::lanes::dispatch::{Job, dispatch};
 use super::lanes::portable::Portable;
 use super::lanes::{Instructions, Lanes};
 use super::ports::{PortLines, Ports, RunValue};
-use super::{CellTables, Tables};
+use super::{CellTables, ClassId, Tables};
 use crate::addr::{Mac, VlanKey};
 use crate::decision::{Decision, Judgement, Verdict};
 use crate::endpoint::ServicePacket;
@@ -72,16 +72,22 @@ struct Batch<'a, A> {
     queries: &'a [Query<A>],
     places: &'a [Places],
     answers: &'a mut [Answer],
+    /// Where the classes of both ends go, if they are wanted; else empty.
+    classes: &'a mut [Classes],
 }
+
+/// The classes of a packet's source and destination.
+pub type Classes = (ClassId, ClassId);
 
 impl<A: Addressed> Job for Batch<'_, A> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Batch { tables, fast, queries, places, answers } = self;
+        let Batch { tables, fast, queries, places, answers, classes } = self;
         let (whole, rest) = queries.as_chunks::<STAGE>();
         let (whole_answers, rest_answers) = answers.as_chunks_mut::<STAGE>();
         for (at, (queries, answers)) in whole.iter().zip(whole_answers).enumerate() {
-            stages::<L, A>(tables, fast, queries, places.get(at * STAGE..).unwrap_or(&[]), answers);
+            let classes = classes.get_mut(at * STAGE..).unwrap_or_default();
+            stages::<L, A>(tables, fast, queries, places.get(at * STAGE..).unwrap_or(&[]), answers, classes);
         }
         if !rest.is_empty() {
             // Stages are always full: what is missing is made up, and its answers are not taken.
@@ -89,7 +95,8 @@ impl<A: Addressed> Job for Batch<'_, A> {
             padded[..rest.len()].copy_from_slice(rest);
             let mut padded_answers = [Answer::default(); STAGE];
             let places = places.get(whole.len() * STAGE..).unwrap_or(&[]);
-            stages::<L, A>(tables, fast, &padded, places, &mut padded_answers);
+            let classes = classes.get_mut(whole.len() * STAGE..).unwrap_or_default();
+            stages::<L, A>(tables, fast, &padded, places, &mut padded_answers, classes);
             rest_answers.copy_from_slice(&padded_answers[..rest.len()]);
         }
     }
@@ -102,12 +109,21 @@ fn stages<L: Lanes, A: Addressed>(
     queries: &[Query<A>; STAGE],
     places: &[Places],
     answers: &mut [Answer; STAGE],
+    classes: &mut [Classes],
 ) {
-    let mut states = [[0; STAGE]; 2];
-    A::states::<L>(tables, queries, &mut states);
-    tables.refine_lanes(places, &mut states);
-    let softened = tables.softened_lanes(&states[1]);
-    answer::<L, A>(fast, &mut states, queries, answers);
+    let numbers_of: [&[u16]; 2] = [&fast.from, &fast.to];
+    let mut numbers = [[0; STAGE]; 2];
+    let mut softened = 0;
+    if tables.any_softened || tables.place.speaks_of_places() || !classes.is_empty() {
+        A::states::<L>(tables, queries, &mut numbers);
+        tables.refine_lanes(places, &mut numbers);
+        tell_classes(&numbers, classes);
+        softened = tables.softened_lanes(&numbers[1]);
+        to_numbers(numbers_of, &mut numbers);
+    } else {
+        A::numbers::<L>(tables, numbers_of, queries, &mut numbers);
+    }
+    answer::<L, A>(fast, &mut numbers, queries, answers);
     if softened != 0 {
         for (lane, answer) in answers.iter_mut().enumerate() {
             *answer = answer.towards(softened & 1 << lane != 0);
@@ -115,9 +131,27 @@ fn stages<L: Lanes, A: Addressed>(
     }
 }
 
-/// Looks pairs up in their buckets.
+/// Tells the classes of as many packets as are asked for.
 #[inline(always)]
-fn in_buckets<L: Lanes>(
+fn tell_classes([sources, destinations]: &[[u32; STAGE]; 2], classes: &mut [Classes]) {
+    for ((told, source), destination) in classes.iter_mut().zip(sources).zip(destinations) {
+        *told = (ClassId(*source), ClassId(*destination));
+    }
+}
+
+/// States → numbers of the pair.
+#[inline(always)]
+fn to_numbers(numbers_of: [&[u16]; 2], states: &mut [[u32; STAGE]; 2]) {
+    for at in 0..STAGE {
+        for (states, numbers_of) in states.iter_mut().zip(numbers_of) {
+            states[at] = u32::from(numbers_of[states[at] as usize]);
+        }
+    }
+}
+
+/// Looks pairs up in their buckets. `PLAIN`: as [`Cells::in_plain_bucket`] does.
+#[inline(always)]
+fn in_buckets<L: Lanes, const PLAIN: bool>(
     cells: &Cells,
     [sources, destinations]: [&[u32; STAGE]; 2],
     cell_of: &mut [u32; STAGE],
@@ -135,6 +169,13 @@ fn in_buckets<L: Lanes>(
         bucket_of[at] = &buckets[places[at] as usize];
         L::prefetch(bucket_of[at]);
     }
+    if PLAIN {
+        for at in 0..STAGE {
+            let cell = Cells::in_plain_bucket::<L>(bucket_of[at], places[at], rests[at]);
+            (cell_of[at], places[at]) = (cell.cell, cell.place);
+        }
+        return;
+    }
     // A bit for each packet that needs a second look.
     let mut unsure = 0;
     for at in 0..STAGE {
@@ -150,11 +191,12 @@ fn in_buckets<L: Lanes>(
     }
 }
 
-/// Looks ports up in the lines of cells.
+/// Looks ports up in the lines of cells. `PLAIN`: cells are those of [`Cells::in_plain_bucket`].
 #[inline(always)]
-fn in_lines<L: Lanes, A>(
+fn in_lines<L: Lanes, A, const PLAIN: bool>(
     fast: &Fast,
     lines: &PortLines,
+    [sources, destinations]: [&[u32; STAGE]; 2],
     cell_of: &[u32; STAGE],
     places: &[u32; STAGE],
     queries: &[Query<A>; STAGE],
@@ -179,28 +221,36 @@ fn in_lines<L: Lanes, A>(
     while general != 0 {
         let at = general.trailing_zeros() as usize & (STAGE - 1);
         general &= general - 1;
-        answers[at] = fast.elsewhere(places[at], queries[at].packet());
+        let packet = queries[at].packet();
+        answers[at] = if PLAIN && Cells::is_absent(places[at]) {
+            fast.behind_bucket::<L>(lines, sources[at], destinations[at], packet)
+        } else {
+            fast.elsewhere(places[at], packet)
+        };
     }
 }
 
 #[inline(always)]
 fn answer<L: Lanes, A>(
     fast: &Fast,
-    states: &mut [[u32; STAGE]; 2],
+    numbers: &mut [[u32; STAGE]; 2],
     queries: &[Query<A>; STAGE],
     answers: &mut [Answer; STAGE],
 ) {
     let cells = &fast.cells;
-    let [sources, destinations] = states;
+    let [sources, destinations] = numbers;
     let mut places = [0; STAGE];
     let mut cell_of = [0; STAGE];
-    let numbers: [&[u16]; 2] = [&fast.from, &fast.to];
-    for at in 0..STAGE {
-        sources[at] = u32::from(numbers[0][sources[at] as usize]);
-        destinations[at] = u32::from(numbers[1][destinations[at] as usize]);
-    }
     if cells.is_hashed {
-        in_buckets::<L>(cells, [sources, destinations], &mut cell_of, &mut places);
+        if let Ports::Lines(lines) = &fast.ports
+            && cells.is_plain(lines.lines.len())
+        {
+            in_buckets::<L, true>(cells, [sources, destinations], &mut cell_of, &mut places);
+            let pairs = [&*sources, &*destinations];
+            in_lines::<L, A, true>(fast, lines, pairs, &cell_of, &places, queries, answers);
+            return;
+        }
+        in_buckets::<L, false>(cells, [sources, destinations], &mut cell_of, &mut places);
     } else {
         for at in 0..STAGE {
             destinations[at] = cells.matrix_index(sources[at], destinations[at]);
@@ -212,7 +262,10 @@ fn answer<L: Lanes, A>(
         }
     }
     match &fast.ports {
-        Ports::Lines(lines) => in_lines::<L, A>(fast, lines, &cell_of, &places, queries, answers),
+        Ports::Lines(lines) => {
+            let pairs = [&*sources, &*destinations];
+            in_lines::<L, A, false>(fast, lines, pairs, &cell_of, &places, queries, answers);
+        }
         Ports::Rows(rows) => {
             in_rows::<L, A>(fast, rows, [sources, destinations], &mut cell_of, queries, answers)
         }
@@ -226,7 +279,21 @@ impl Tables {
     /// # Panics
     /// Where there are fewer answers than queries.
     pub fn classify_v4(&self, queries: &[Query<u32>], places: &[Places], answers: &mut [Answer]) {
-        self.classify(queries, places, answers);
+        self.classify(queries, places, answers, &mut []);
+    }
+
+    /// The same, and the classes of both ends of each.
+    ///
+    /// # Panics
+    /// Where there are fewer answers than queries.
+    pub fn classify_v4_with_classes(
+        &self,
+        queries: &[Query<u32>],
+        places: &[Places],
+        answers: &mut [Answer],
+        classes: &mut [Classes],
+    ) {
+        self.classify(queries, places, answers, classes);
     }
 
     /// Answers for many IPv6 packets.
@@ -234,7 +301,27 @@ impl Tables {
     /// # Panics
     /// Where there are fewer answers than queries.
     pub fn classify_v6(&self, queries: &[Query<u128>], places: &[Places], answers: &mut [Answer]) {
-        self.classify(queries, places, answers);
+        self.classify(queries, places, answers, &mut []);
+    }
+
+    /// The same, and the classes of both ends of each.
+    ///
+    /// # Panics
+    /// Where there are fewer answers than queries.
+    pub fn classify_v6_with_classes(
+        &self,
+        queries: &[Query<u128>],
+        places: &[Places],
+        answers: &mut [Answer],
+        classes: &mut [Classes],
+    ) {
+        self.classify(queries, places, answers, classes);
+    }
+
+    /// Whether VLANs or MACs make a difference: else places need not be given.
+    #[must_use]
+    pub fn speaks_of_places(&self) -> bool {
+        self.place.speaks_of_places()
     }
 
     /// Takes VLANs and MACs into account, where the policy speaks of them.
@@ -267,6 +354,7 @@ impl Tables {
         queries: &[Query<A>],
         places: &[Places],
         answers: &mut [Answer],
+        classes: &mut [Classes],
     ) {
         let mut states = [[0; STAGE]; 2];
         let chunks = queries.chunks(STAGE).zip(answers.chunks_mut(STAGE)).enumerate();
@@ -275,6 +363,7 @@ impl Tables {
             padded[..queries.len()].copy_from_slice(queries);
             A::states::<Portable>(self, &padded, &mut states);
             self.refine_lanes(places.get(at * STAGE..).unwrap_or(&[]), &mut states);
+            tell_classes(&states, classes.get_mut(at * STAGE..).unwrap_or_default());
             for (at, (query, answer)) in queries.iter().zip(answers).enumerate() {
                 let judgement = grouped.judge(states[0][at], states[1][at], query.packet());
                 *answer = Answer::grouped(code_of(&self.policy, judgement), judgement)
@@ -318,13 +407,21 @@ impl Tables {
         instructions.are_available().then_some(self)
     }
 
-    fn classify<A: Addressed>(&self, queries: &[Query<A>], places: &[Places], answers: &mut [Answer]) {
+    fn classify<A: Addressed>(
+        &self,
+        queries: &[Query<A>],
+        places: &[Places],
+        answers: &mut [Answer],
+        classes: &mut [Classes],
+    ) {
         let answers = &mut answers[..queries.len()];
         match &self.cells {
             CellTables::Closed(fast) => {
-                dispatch(self.instructions, Batch { tables: self, fast, queries, places, answers });
+                dispatch(self.instructions, Batch { tables: self, fast, queries, places, answers, classes });
             }
-            CellTables::Grouped(grouped) => self.classify_grouped(grouped, queries, places, answers),
+            CellTables::Grouped(grouped) => {
+                self.classify_grouped(grouped, queries, places, answers, classes);
+            }
         }
     }
 }

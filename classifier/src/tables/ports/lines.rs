@@ -81,6 +81,10 @@ pub(crate) struct PortLines {
 }
 
 impl PortLines {
+    /// The cell whose line says of every port that the answer is elsewhere: in the general line of the place, or,
+    /// where a bucket has spilled and does not hold the pair, behind the bucket.
+    pub(crate) const GENERAL: u32 = 1;
+
     /// Makes the contents those of `source`.
     pub(crate) fn renew(&mut self, source: &PortLines) {
         let PortLines { protocols, lines, bases, outcomes, general, by_source } = source;

@@ -22,6 +22,8 @@ const CLOSED: Gate = Gate {
     index: VlanIndex(0),
     domain: Domain::ROUTED,
     asks_bindings: false,
+    asks_routes: true,
+    hairpin: false,
 };
 
 /// A VLAN as the short way sees it.
@@ -41,6 +43,10 @@ pub(crate) struct Gate {
     pub(crate) domain: Domain,
     /// Whether each source must be held against the bindings.
     pub(crate) asks_bindings: bool,
+    /// Whether sources must live there, by the routing table.
+    pub(crate) asks_routes: bool,
+    /// Whether packets may leave on the VLAN that they came in on.
+    pub(crate) hairpin: bool,
 }
 
 impl Gate {
@@ -107,5 +113,7 @@ fn gate(network: &Network, index: VlanIndex) -> Gate {
         index,
         domain: vlan.domain,
         asks_bindings: vlan.guard == SpoofGuard::Bindings,
+        asks_routes: vlan.guard == SpoofGuard::Subnet,
+        hairpin: vlan.hairpin,
     }
 }

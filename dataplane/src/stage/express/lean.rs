@@ -30,6 +30,8 @@ const TCP_HEADER: usize = 20;
 /// The flags that count, and how an ordinary segment has them.
 const LOOKED_AT: u8 = TcpFlags::FIN | TcpFlags::SYN | TcpFlags::RST | TcpFlags::ACK | TcpFlags::URG;
 const ORDINARY: u8 = TcpFlags::ACK;
+/// And a first one.
+const FIRST: u8 = TcpFlags::SYN;
 
 /// What an ordinary frame is above IP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +40,24 @@ pub(super) enum Kind {
     Datagram,
     /// TCP with ACK and neither SYN, FIN, RST nor URG.
     Acknowledgment,
-    /// Any other segment of TCP, of which only the flow is known: it goes the whole way.
+    /// TCP with SYN and neither ACK, FIN, RST nor URG.
+    Syn,
+    /// Any other segment of TCP, or one that is not intact, of which only the flow is known: it goes the whole way.
     Segment,
+}
+
+impl Kind {
+    /// Whether it may belong to a live flow and take the short way by that.
+    #[inline]
+    pub(super) fn follows(self) -> bool {
+        (self as u8) < Kind::Syn as u8
+    }
+
+    /// Whether it may begin a flow.
+    #[inline]
+    pub(super) fn begins(self) -> bool {
+        matches!(self, Kind::Datagram | Kind::Syn)
+    }
 }
 
 /// Where things stand in an ordinary frame.
@@ -275,11 +293,16 @@ fn upper_layer(
             if bytes.len() < header || header < TCP_HEADER {
                 return None;
             }
-            if head[upper + 13] & LOOKED_AT != ORDINARY {
+            let flags = head[upper + 13] & LOOKED_AT;
+            if flags != ORDINARY && flags != FIRST {
                 return Some(Kind::Segment);
             }
             let pseudo = pseudo.field(u16::from(protocol::TCP)).field(bytes.len() as u16);
-            sum(pseudo, head, upper, bytes).is_intact().then_some(Kind::Acknowledgment)
+            let is_intact = sum(pseudo, head, upper, bytes).is_intact();
+            if flags == FIRST {
+                return Some(if is_intact { Kind::Syn } else { Kind::Segment });
+            }
+            is_intact.then_some(Kind::Acknowledgment)
         }
         _ => None,
     }

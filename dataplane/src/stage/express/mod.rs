@@ -4,8 +4,9 @@
 //!   all lanes    read: take apart
 //!                seek: hash, ask for the index
 //!                look_up: find the slot, ask for the entry and for the way out
+//!                ask: of first packets, what the policy says
 //!   in order     go: flow live, memo holds, way out known, TCP's window?  --yes--> rewrite, queue
-//!                                                                         --no---> waiting for the whole way
+//!                begin: allowed, room for a flow?                         --no---> waiting for the whole way
 //! ```
 //!
 //! What admission, spoof guard, routing and policy say of an ordinary packet on a routed VLAN hangs on its
@@ -15,27 +16,31 @@
 //! and VLAN, TCP's states and windows, the next hop's MAC, the MTU of the way out.
 //!
 //! The order is kept where it can be told: a packet does not overtake another of its flow, and nothing overtakes a
-//! frame of which it is not known what flow it belongs to, or what it may change (ARP, a fragment).
+//! frame of which it is not known what flow it belongs to, or what it may change (ARP, a fragment). A packet that begins a
+//! flow ([`opening`]) overtakes none that goes the whole way: either may hang on how full the table is.
 
 mod checksum;
 mod gates;
 mod lean;
+mod opening;
 
 use super::parse::AHEAD;
 use super::rewrite;
-use crate::adjacency::{Adjacencies, Destination, Standing};
-use crate::arena::HEAD;
+use crate::adjacency::{Adjacencies, Adjacency, Destination, Standing};
+use crate::arena::{Arena, HEAD};
 use crate::batch::{Batch, FlowRole, LANES, Lanes, Out, Outcome};
-use crate::engine::{Engine, Origin};
+use crate::engine::{Engine, Origin, TxQueue};
 use crate::meter::{Meter, Part};
 use crate::network::{Network, VlanIndex};
 use classifier::flow::{Domain, End, Key, KeyKind};
-use classifier::wire::Packet;
+use classifier::tables::{self, Classes, Places, Query, Tables};
 use classifier::wire::link::{self, HEADER, TAG};
+use classifier::wire::{Addresses, Packet};
 use conntrack::time::Tick;
 use conntrack::{Family, Place, Relation, Settled};
-use gates::Gates;
+use gates::{Gate, Gates};
 use lean::{Kind, Lean};
+use opening::Openings;
 
 /// Words of the filter of flows that wait.
 const FILTER: usize = 8;
@@ -49,6 +54,7 @@ pub(crate) struct Express {
     v4: Adjacencies<u32>,
     v6: Adjacencies<u128>,
     lanes: Box<Notes>,
+    openings: Box<Openings>,
     /// Whether any packet takes the short way.
     pub(crate) is_open: bool,
 }
@@ -103,6 +109,7 @@ impl Express {
                 wide_keys: [no_key(0); LANES],
                 v6: Lanes::default(),
             }),
+            openings: Box::default(),
             is_open: true,
         }
     }
@@ -117,6 +124,14 @@ impl Express {
 trait Lane: Family + Destination {
     fn key(notes: &Notes, lane: usize) -> &Key<Self>;
     fn remembered(express: &mut Express) -> &mut Adjacencies<Self>;
+    fn classify(
+        tables: &Tables,
+        queries: &[Query<Self>],
+        places: &[Places],
+        answers: &mut [tables::Answer],
+        classes: &mut [Classes],
+    );
+    fn addresses(source: Self, destination: Self) -> Addresses;
 }
 
 impl Lane for u32 {
@@ -128,6 +143,22 @@ impl Lane for u32 {
     #[inline]
     fn remembered(express: &mut Express) -> &mut Adjacencies<u32> {
         &mut express.v4
+    }
+
+    #[inline]
+    fn classify(
+        tables: &Tables,
+        queries: &[Query<u32>],
+        places: &[Places],
+        answers: &mut [tables::Answer],
+        classes: &mut [Classes],
+    ) {
+        tables.classify_v4_with_classes(queries, places, answers, classes);
+    }
+
+    #[inline]
+    fn addresses(source: u32, destination: u32) -> Addresses {
+        Addresses::V4(source, destination)
     }
 }
 
@@ -141,30 +172,57 @@ impl Lane for u128 {
     fn remembered(express: &mut Express) -> &mut Adjacencies<u128> {
         &mut express.v6
     }
+
+    #[inline]
+    fn classify(
+        tables: &Tables,
+        queries: &[Query<u128>],
+        places: &[Places],
+        answers: &mut [tables::Answer],
+        classes: &mut [Classes],
+    ) {
+        tables.classify_v6_with_classes(queries, places, answers, classes);
+    }
+
+    #[inline]
+    fn addresses(source: u128, destination: u128) -> Addresses {
+        Addresses::V6(source, destination)
+    }
+}
+
+/// A bit for each of some flows, by its hash: so many that two flows of a batch seldom share one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Filter([u64; FILTER]);
+
+impl Filter {
+    /// Whether a flow may be among them.
+    #[inline]
+    fn has(&self, hash: u64) -> bool {
+        let bit = (hash >> 32) as usize % (FILTER * 64);
+        self.0[bit / 64] >> (bit % 64) & 1 != 0
+    }
+
+    #[inline]
+    fn add(&mut self, hash: u64) {
+        let bit = (hash >> 32) as usize % (FILTER * 64);
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
 }
 
 /// The lanes that wait for the whole way, and what may not overtake them.
 #[derive(Default)]
 struct Waiting {
     lanes: Lanes,
-    /// A bit for each flow, by its hash: so many that two flows of a batch seldom share one.
-    flows: [u64; FILTER],
+    flows: Filter,
     /// Whether there is one that nothing may overtake.
     is_barrier: bool,
 }
 
 impl Waiting {
     #[inline]
-    fn has_flow(&self, hash: u64) -> bool {
-        let bit = (hash >> 32) as usize % (FILTER * 64);
-        self.flows[bit / 64] >> (bit % 64) & 1 != 0
-    }
-
-    #[inline]
     fn add(&mut self, lane: usize, hash: u64) {
-        let bit = (hash >> 32) as usize % (FILTER * 64);
         self.lanes.add(lane);
-        self.flows[bit / 64] |= 1 << (bit % 64);
+        self.flows.add(hash);
     }
 }
 
@@ -187,7 +245,10 @@ pub(crate) fn process<M: Meter>(
         return meter.done(Part::Slow);
     }
     let mut settled = engine.tracker.settle(now);
-    look_up(engine, ordinary);
+    let mut fresh = look_up(engine, ordinary);
+    if !fresh.is_empty() {
+        fresh = opening::ask(engine, now, batch, fresh);
+    }
     meter.done(Part::LookUp);
     let (mut passed, mut waiting) = (Lanes::default(), Waiting::default());
     for lane in all {
@@ -196,17 +257,27 @@ pub(crate) fn process<M: Meter>(
             waiting.is_barrier = true;
             continue;
         }
-        let Note { hash, candidate, .. } = engine.express.lanes.each[lane];
-        let may_go = candidate != NOWHERE && (waiting.lanes.is_empty() || !waiting.has_flow(hash));
-        if may_go && waiting.is_barrier {
+        let Note { hash, candidate, lean, .. } = engine.express.lanes.each[lane];
+        let is_first = fresh.has(lane);
+        let is_known = candidate != NOWHERE
+            && lean.kind.follows()
+            && (waiting.lanes.is_empty() || !waiting.flows.has(hash));
+        let may_go = is_known || is_first;
+        if may_go && (waiting.is_barrier || (is_first && !waiting.lanes.is_empty())) {
             meter.done(Part::Track);
             whole(engine, batch, std::mem::take(&mut waiting).lanes);
             meter.done(Part::Slow);
             // Flows may have ended, and their slots gone to others: `enter` sees to that, for this lane alone, so that
             // a batch in which such frames alternate costs no more than its lanes.
             settled = engine.tracker.settle(now);
+            engine.express.openings.doubt();
         }
-        match if may_go { go(engine, now, settled, batch, lane) } else { Course::Whole } {
+        let course = match (is_known, is_first) {
+            (true, _) => go(engine, now, settled, batch, lane),
+            (false, true) => opening::begin(engine, now, settled, batch, lane),
+            (false, false) => Course::Whole,
+        };
+        match course {
             Course::Passed => passed.add(lane),
             Course::Dropped => {}
             Course::Whole => waiting.add(lane, hash),
@@ -259,10 +330,11 @@ fn seek(engine: &mut Engine, lanes: Lanes) {
     }
 }
 
-/// Finds where the flows of lanes seem to be, and asks the processor for what is there.
+/// Finds where the flows of lanes seem to be, and asks the processor for what is there. Which lanes begin flows, as it seems.
 #[inline(never)]
-fn look_up(engine: &mut Engine, lanes: Lanes) {
+fn look_up(engine: &mut Engine, lanes: Lanes) -> Lanes {
     let Engine { express, tracker, .. } = engine;
+    let mut fresh = Lanes::default();
     let Express { v4, v6, lanes: notes, .. } = express;
     for lane in lanes {
         let note = &mut notes.each[lane];
@@ -277,7 +349,11 @@ fn look_up(engine: &mut Engine, lanes: Lanes) {
             tracker.candidate::<u32>(note.place)
         };
         note.candidate = candidate.unwrap_or(NOWHERE);
+        if candidate.is_none() {
+            fresh.add_if(lane, note.lean.kind.begins());
+        }
     }
+    fresh
 }
 
 /// The address that a packet goes to.
@@ -339,9 +415,7 @@ fn go_by<A: Lane>(
         None => remembered.look_up(standing, network, address)?,
     };
     let exit = express.gates.of(adjacency.egress);
-    let (end, vid) = (usize::from(lean.end), exit.key.vid());
-    let is_retagged = lean.has_tag() && vid != 0;
-    if lean.ip_length() > exit.mtu || (!is_retagged && vid != 0 && end + TAG > arena.layout().capacity) {
+    if !fits(arena, &lean, exit) {
         return None;
     }
     if lean.kind == Kind::Acknowledgment {
@@ -365,6 +439,31 @@ fn go_by<A: Lane>(
         Relation::Reply => FlowRole::Reply,
     });
     outcome.out = Out::To(exit.key);
+    depart::<A>(arena, queues, batch, lane, &lean, &adjacency, exit);
+    Some(Course::Passed)
+}
+
+/// Whether a frame may leave by a VLAN: by its MTU, and with the tag in its chunk.
+#[inline(always)]
+fn fits(arena: &Arena, lean: &Lean, exit: &Gate) -> bool {
+    let vid = exit.key.vid();
+    let is_retagged = lean.has_tag() && vid != 0;
+    lean.ip_length() <= exit.mtu
+        && (is_retagged || vid == 0 || usize::from(lean.end) + TAG <= arena.layout().capacity)
+}
+
+/// Rewrites the frame of a lane, which fits, and queues it.
+#[inline(always)]
+fn depart<A: Lane>(
+    arena: &Arena,
+    queues: &mut [TxQueue],
+    batch: &mut Batch,
+    lane: usize,
+    lean: &Lean,
+    adjacency: &Adjacency,
+    exit: &Gate,
+) {
+    let (end, vid) = (usize::from(lean.end), exit.key.vid());
     let mut frame = batch.lend(lane).expect("a live lane has its frame");
     let head = arena.head_mut(&mut frame).expect("what was read has a head");
     let is_v4 = size_of::<A>() == size_of::<u32>();
@@ -373,7 +472,7 @@ fn go_by<A: Lane>(
         false => rewrite::take_hop_at(head, HEADER, is_v4),
     }
     head[..rewrite::MACS].copy_from_slice(&adjacency.macs);
-    if is_retagged {
+    if lean.has_tag() && vid != 0 {
         // Between two tagged VLANs, as most frames go.
         rewrite::retag_at(head, lean.control, vid);
         arena.set_length(&mut frame, end);
@@ -382,5 +481,4 @@ fn go_by<A: Lane>(
         debug_assert!(fits, "that was seen to");
     }
     queues[exit.key.port().index()].push(frame, Origin::Forwarded);
-    Some(Course::Passed)
 }
