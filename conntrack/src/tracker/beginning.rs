@@ -9,6 +9,7 @@
 use super::Tracker;
 use super::express::{Entrance, Family, Settled};
 use crate::entry::Body;
+use crate::hash::FlowHash;
 use crate::index::Place;
 use crate::peers::{Peers, Side};
 use crate::state::State;
@@ -47,6 +48,12 @@ impl Tracker {
     #[must_use]
     pub fn knows<A: Family>(&self, key: &Key<A>, hash: u64) -> bool {
         A::table(self).find(hash, key).is_some()
+    }
+
+    /// Asks the CPU for the memory in which openings are remembered, where they are: during a flood.
+    #[inline]
+    pub fn prefetch_opening(&self, hash: u64) {
+        self.flood.prefetch(FlowHash::V4(hash));
     }
 
     /// Enters the flow that a packet begins, whose key has that hash and place ([`Tracker::prefetch_index`]), and which `sender` has sent by a VLAN and from a MAC, on the policy's terms; more

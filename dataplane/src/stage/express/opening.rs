@@ -113,7 +113,7 @@ struct Asker<'a> {
 /// these are.
 #[inline(never)]
 pub(super) fn ask(engine: &mut Engine, now: Tick, batch: &Batch, lanes: Lanes) -> Lanes {
-    let Engine { express, generation, neighbors, arena, .. } = engine;
+    let Engine { express, generation, neighbors, arena, tracker, .. } = engine;
     let Express { gates, v4, v6, lanes: notes, openings, .. } = express;
     let Openings { answers, v4: asked_v4, v6: asked_v6, raw, classes, begun, is_doubtful } = &mut **openings;
     (*begun, *is_doubtful) = (Filter::default(), false);
@@ -121,6 +121,9 @@ pub(super) fn ask(engine: &mut Engine, now: Tick, batch: &Batch, lanes: Lanes) -
     let standing = Standing { now, epoch: generation.epoch(), neighbors };
     let speaks_of_places = generation.tables().speaks_of_places();
     let asker = Asker { speaks_of_places, gates, notes, standing, generation, arena, batch };
+    for lane in lanes {
+        tracker.prefetch_opening(notes.each[lane].hash);
+    }
     let (of_v6, of_v4) = lanes.split(notes.v6);
     let mut fit = Lanes::default();
     if !of_v4.is_empty() {
