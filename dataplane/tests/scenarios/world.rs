@@ -179,11 +179,11 @@ impl World {
         let v6 = r.one_in(3);
         let (mut source, mut destination) = if v6 { (from.v6(), to.v6()) } else { (from.v4(), to.v4()) };
         match r.below(16) {
-            0..3 if !v6 => source = address(*r.pick(&NEAR)),
+            0..3 if !v6 => source = address(r.pick::<&str>(&NEAR)),
             0 => source = address("fd00:10::77"),
             3 => {
                 source = address(match v6 {
-                    true => *r.pick(&[
+                    true => r.pick::<&str>(&[
                         "fe80::1",
                         "::1",
                         "ff02::5",
@@ -191,7 +191,7 @@ impl World {
                         "2001:db8::5",
                         "::ffff:10.0.10.9",
                     ]),
-                    false => *r.pick(&[
+                    false => r.pick::<&str>(&[
                         "10.0.20.9",
                         "127.0.0.1",
                         "0.1.2.3",
@@ -206,7 +206,7 @@ impl World {
             }
             4 => {
                 destination = address(match v6 {
-                    true => *r.pick(&[
+                    true => r.pick::<&str>(&[
                         "fe80::1",
                         "::1",
                         "ff02::5",
@@ -214,7 +214,7 @@ impl World {
                         "fd00:10::99",
                         "::ffff:10.0.20.9",
                     ]),
-                    false => *r.pick(&[
+                    false => r.pick::<&str>(&[
                         "10.0.20.1",
                         "10.0.20.255",
                         "127.0.0.1",
