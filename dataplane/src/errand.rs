@@ -5,6 +5,7 @@
 //! in portions of a bounded size, each an errand of its own; frames are judged in between.
 
 use crate::engine::Engine;
+use conntrack::time::Tick;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::time::Duration;
@@ -64,16 +65,35 @@ impl Errands {
         Ok(Answer(receiver))
     }
 
-    /// Does one errand, if any waits. Whether there was one.
+    /// The next errand, if any waits.
     #[inline]
-    pub(crate) fn run_one(&self, engine: &mut Engine) -> bool {
-        match self.receiver.try_recv() {
-            Ok(errand) => {
-                errand(engine);
-                true
-            }
-            Err(_) => false,
-        }
+    pub(crate) fn take(&self) -> Option<Errand> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// How much of its time a worker gives to errands while it has frames to judge: one part in [`Ration::PART`], so that
+/// whoever asks without end takes no more from the frames than that. A worker that is idle gives all of it.
+#[derive(Debug, Default)]
+pub(crate) struct Ration {
+    /// When the next errand may be done.
+    next: Tick,
+}
+
+impl Ration {
+    const PART: u32 = 40;
+    /// The longest pause, so that as many errands as may wait are done before whoever asks gives up.
+    const LONGEST: Duration = Duration::from_millis(10);
+
+    /// Whether a worker that is busy, or is not, may do an errand.
+    #[inline]
+    pub(crate) fn allows(&self, now: Tick, is_busy: bool) -> bool {
+        !is_busy || now >= self.next
+    }
+
+    /// Notes that an errand took so long.
+    pub(crate) fn spend(&mut self, now: Tick, took: Duration) {
+        self.next = now + (took * Self::PART).min(Self::LONGEST);
     }
 }
 
@@ -88,5 +108,25 @@ impl<T> Answer<T> {
     /// [`ErrandError::Gone`].
     pub fn wait(self) -> Result<T, ErrandError> {
         self.0.recv_timeout(PATIENCE).map_err(|_| ErrandError::Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_worker_gives_errands_their_part_and_an_idle_one_all() {
+        let mut ration = Ration::default();
+        let now = Tick(1_000_000_000);
+        assert!(ration.allows(now, true));
+        ration.spend(now, Duration::from_micros(20));
+        assert!(ration.allows(now, false));
+        assert!(!ration.allows(now + Duration::from_micros(799), true));
+        assert!(ration.allows(now + Duration::from_micros(800), true));
+        // As many as may wait, each as long as they come, are done in time.
+        ration.spend(now, Duration::from_secs(1));
+        assert!(ration.allows(now + Ration::LONGEST, true));
+        assert!(Ration::LONGEST * (WAITING as u32) < PATIENCE);
     }
 }

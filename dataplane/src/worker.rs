@@ -18,6 +18,7 @@ use crate::arena::{Arena, Frame, FramePool};
 use crate::batch::{Batch, LANES};
 use crate::counters::Counters;
 use crate::engine::{Engine, Origin, Sweep};
+use crate::errand::Ration;
 use crate::event::{EventSink, Teller};
 use crate::handoff::{Parcel, Purpose, Seat, stamp};
 use crate::port::Port;
@@ -79,6 +80,7 @@ pub struct Worker {
     /// Its place among the others, where there are others.
     seat: Option<Seat>,
     control: Arc<Control>,
+    ration: Ration,
     index: usize,
     idle: Idle,
     teller: Option<Teller>,
@@ -109,6 +111,7 @@ impl Worker {
             ports,
             seat: None,
             control,
+            ration: Ration::default(),
             index,
             idle,
             teller: events.map(Teller::new),
@@ -158,6 +161,7 @@ impl Worker {
             ports,
             seat: Some(seat),
             control,
+            ration: Ration::default(),
             index,
             idle,
             teller,
@@ -190,7 +194,7 @@ impl Worker {
     pub fn step(&mut self, now: Tick, hands: &mut Hands) -> bool {
         self.engine.pace.turn(now, hands.work);
         self.take_up_generation();
-        let has_errand = self.control.run_errand(self.index, &mut self.engine);
+        let has_errand = self.ration.allows(now, hands.work > 0) && self.run_errand(now);
         if now.since(hands.timers) >= TIMERS_EVERY {
             hands.timers = now;
             self.engine.tick(now, Sweep::AtMost(SWEEP));
@@ -200,6 +204,16 @@ impl Worker {
         hands.work = self.turn(now, &mut hands.batch, &mut hands.received);
         self.tell_late();
         hands.work > 0 || has_errand
+    }
+
+    /// Does an errand, if any waits; whether there was one. The clock is read for those alone.
+    #[inline]
+    fn run_errand(&mut self, now: Tick) -> bool {
+        let Some(errand) = self.control.errand(self.index) else { return false };
+        let began = Instant::now();
+        errand(&mut self.engine);
+        self.ration.spend(now, began.elapsed());
+        true
     }
 
     /// What the worker has counted.
