@@ -3,7 +3,7 @@
 mod live;
 mod root;
 
-use cli::testbed::{Bed, TcpOutcome, UdpOutcome};
+use cli::testbed::{Bed, Host, TcpOutcome, UdpOutcome};
 use live::{BRIEFLY, GatewayFile, PING, Program, SOON, at, hosts, text, wait_until};
 use root::may_run;
 use serde_json::Value;
@@ -82,19 +82,25 @@ fn nfdump(arguments: &[&str], file: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Two hosts, and a collector beside the gateway that is to be, where these can be had.
+fn collected(name: &str, port: &str) -> Option<(Bed, Host, Host, Collector)> {
+    if !may_run() || !has_nfdump() {
+        return None;
+    }
+    let mut bed = Bed::new(name).unwrap();
+    let (web, app) = hosts(&mut bed);
+    assert!(bed.gateway().command("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+    let collector = Collector::start(&bed, port);
+    Some((bed, web, app, collector))
+}
+
 fn number(record: &Value, field: &str) -> u64 {
     record[field].as_u64().unwrap_or(0)
 }
 
 #[test]
 fn a_collector_counts_the_flows_packets_bytes_and_drops_that_the_gateway_has_counted() {
-    if !may_run() || !has_nfdump() {
-        return;
-    }
-    let mut bed = Bed::new("ipfix").unwrap();
-    let (web, app) = hosts(&mut bed);
-    assert!(bed.gateway().command("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-    let collector = Collector::start(&bed, "4739");
+    let Some((bed, web, app, collector)) = collected("ipfix", "4739") else { return };
     let services = format!(r#""tcp/9001", "udp/9002", {PING}, "icmpv6/echo-request""#);
     let file = GatewayFile::new(&bed, &text(&services, "adaptive"));
     let arguments = ["--ipfix", "127.0.0.1:4739", "--ipfix-enterprise", "55555", "--event-rate", "0"];
@@ -160,13 +166,7 @@ fn a_collector_counts_the_flows_packets_bytes_and_drops_that_the_gateway_has_cou
 /// Where ports are opened anew, the exporter goes on in the same stream, and nothing is told twice.
 #[test]
 fn a_collector_misses_nothing_where_ports_are_opened_anew() {
-    if !may_run() || !has_nfdump() {
-        return;
-    }
-    let mut bed = Bed::new("ipfixanew").unwrap();
-    let (web, app) = hosts(&mut bed);
-    assert!(bed.gateway().command("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-    let collector = Collector::start(&bed, "4741");
+    let Some((mut bed, web, app, collector)) = collected("ipfixanew", "4741") else { return };
     let mac = "interface = \"trunk0\"\nmac = \"02:00:00:00:00:01\"";
     let text = text(r#""udp/9002""#, "adaptive").replace("interface = \"trunk0\"", mac);
     let file = GatewayFile::new(&bed, &text);
