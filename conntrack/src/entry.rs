@@ -30,6 +30,7 @@ const IDLE_SHIFT: u32 = 12;
 
 /// The opener is the key's second end.
 const OPENER_IS_SECOND: u32 = 1 << 0;
+const _: () = assert!(End::First as u32 == 0 && End::Second as u32 == OPENER_IS_SECOND);
 /// The responder's VLAN is known.
 const RESPONDER_KNOWN: u32 = 1 << 1;
 /// The flow was seen to work in both directions.
@@ -48,7 +49,7 @@ pub(crate) struct Entry<A> {
 }
 
 /// All of an entry but its key.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Body {
     /// When the flow ends.
@@ -58,8 +59,8 @@ pub(crate) struct Body {
     epoch: Epoch,
     rule: u32,
     packed: u32,
-    opener_vlan: VlanKey,
-    responder_vlan: VlanKey,
+    /// The opener's, then the responder's.
+    vlans: [VlanKey; 2],
     opener_mac: Mac,
     /// When the current second of ICMP errors began.
     pub(crate) errors_at: u16,
@@ -80,8 +81,7 @@ impl Body {
             epoch: Epoch(0),
             rule: NO_RULE,
             packed: 0,
-            opener_vlan: vlan,
-            responder_vlan: VlanKey::new(PortId(0), 0),
+            vlans: [vlan, VlanKey::new(PortId(0), 0)],
             opener_mac: mac,
             errors_at: 0,
             peers,
@@ -108,13 +108,20 @@ impl Body {
     /// Which side an end is.
     #[inline]
     pub(crate) fn side(&self, end: End) -> Side {
-        if end == self.opener() { Side::Opener } else { Side::Responder }
+        if (self.packed & OPENER_IS_SECOND) == end as u32 { Side::Opener } else { Side::Responder }
     }
 
     /// The state.
     #[inline]
     pub(crate) fn state(&self) -> State {
         State::ALL[(self.packed >> STATE_SHIFT & 0xf) as usize]
+    }
+
+    /// Of a flow of TCP: whether it is established, and assured.
+    #[inline]
+    pub(crate) fn is_settled_connection(&self) -> bool {
+        const SETTLED: u32 = (State::Established as u32) << STATE_SHIFT | ASSURED;
+        self.packed & (0xf << STATE_SHIFT | ASSURED) == SETTLED
     }
 
     /// Changes the state.
@@ -231,23 +238,25 @@ impl Body {
     #[inline]
     pub(crate) fn vlan(&self, side: Side) -> Option<VlanKey> {
         match side {
-            Side::Opener => Some(self.opener_vlan),
-            Side::Responder => self.flag(RESPONDER_KNOWN).then_some(self.responder_vlan),
+            Side::Opener => Some(self.vlans[0]),
+            Side::Responder => self.flag(RESPONDER_KNOWN).then_some(self.vlans[1]),
         }
     }
 
-    /// Whether a side is known to be on a VLAN.
+    /// Whether packets of a side are known to pass when they come by that VLAN, under the policy of that epoch
+    /// ([`Body::set_passed`]).
     #[inline]
-    pub(crate) fn is_on(&self, side: Side, vlan: VlanKey) -> bool {
-        let is_known = (side == Side::Opener) | self.flag(RESPONDER_KNOWN);
-        is_known & ([self.opener_vlan, self.responder_vlan][side as usize] == vlan)
+    pub(crate) fn lets_pass(&self, side: Side, vlan: VlanKey, epoch: Epoch) -> bool {
+        // Nothing has passed while the side's VLAN was not known: `set_responder_vlan` sees to that.
+        debug_assert!(!self.has_passed(side) || self.vlan(side).is_some());
+        self.has_passed(side) && self.epoch == epoch && self.vlans[side as usize] == vlan
     }
 
     /// Sets the responder's VLAN.
     pub(crate) fn set_responder_vlan(&mut self, vlan: Option<VlanKey>) {
         self.forget_passed();
         self.set_flag(RESPONDER_KNOWN, vlan.is_some());
-        self.responder_vlan = vlan.unwrap_or(VlanKey::new(PortId(0), 0));
+        self.vlans[1] = vlan.unwrap_or(VlanKey::new(PortId(0), 0));
     }
 
     /// The MAC that the opener's first packet came from.

@@ -42,3 +42,12 @@ pub struct Statistics {
     /// Most flows at once.
     pub peak: u64,
 }
+
+impl Statistics {
+    /// Flows that made room for another.
+    #[must_use]
+    #[inline]
+    pub fn evicted(&self) -> u64 {
+        self.evicted_closing + self.evicted_half_open
+    }
+}

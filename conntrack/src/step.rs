@@ -52,6 +52,17 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// With the timeouts that hold where nothing else is configured.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Rules {
+        Rules {
+            spans: Spans::new(&crate::config::Timeouts::default()),
+            simultaneous_open: false,
+            pickup: Pickup::Strict,
+            started: None,
+        }
+    }
+
     /// Whether TCP flows are taken up in mid-stream now.
     pub(crate) fn picks_up(&self, now: Tick) -> bool {
         match self.pickup {
@@ -91,6 +102,23 @@ pub(crate) fn apply<A: Address>(
 /// Moves the flow in a slot by a segment of `side` that has ACK and neither SYN, FIN nor RST.
 #[inline]
 pub(crate) fn acknowledge<A: Address>(
+    table: &mut Table<A>,
+    slot: u32,
+    rules: &Rules,
+    (now, moment): (Tick, Moment),
+    side: Side,
+    segment: &TcpSegment<'_>,
+) -> Step {
+    let body = table.body_mut(slot);
+    if let Some(span) = tcp::steady::acknowledge(rules, body, side, segment) {
+        table.rearm(now, slot, moment.after(span));
+        return Step::Update { at_most: None };
+    }
+    acknowledge_all(table, slot, rules, now, side, segment)
+}
+
+#[inline(never)]
+fn acknowledge_all<A: Address>(
     table: &mut Table<A>,
     slot: u32,
     rules: &Rules,

@@ -75,33 +75,46 @@ impl<A: Address> Table<A> {
         A::hash(&self.secret, key)
     }
 
-    /// Asks the CPU for the index's lines of a hash.
+    /// Asks the CPU for the index's first line of a hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) -> Place {
         self.index.prefetch(hash)
     }
 
+    /// Asks the CPU for the other line of the index.
+    #[inline]
+    pub(crate) fn prefetch_second(&self, place: Place) {
+        self.index.prefetch_second(place);
+    }
+
     /// Asks the CPU for the entries of a hash; its index lines should have come by now.
     #[inline]
     pub(crate) fn prefetch_entry(&self, hash: u64) {
-        let entries = &self.entries;
         self.index.find(hash, |slot| {
-            let entry = &entries[slot as usize];
-            prefetch(&entry.key);
-            prefetch(&entry.body.peers);
+            self.prefetch_slot(slot);
             false
         });
     }
 
-    /// The first slot that may be that of a hash with this place, whose entry the CPU is asked for. Its index lines should
-    /// have come by now. What stands in the slot is to be held against the key.
+    /// The slot that may be that of a hash with this place, as the index's first line says, whose entry the CPU is asked
+    /// for. That line should have come by now. What stands in the slot is to be held against the key.
     #[inline]
     pub(crate) fn candidate(&self, place: Place) -> Option<u32> {
-        let slot = self.index.candidate(place)?;
+        self.index.candidate(place).inspect(|slot| self.prefetch_slot(*slot))
+    }
+
+    /// The same by the other line.
+    #[inline]
+    pub(crate) fn second_candidate(&self, place: Place) -> Option<u32> {
+        self.index.second_candidate(place).inspect(|slot| self.prefetch_slot(*slot))
+    }
+
+    #[inline]
+    fn prefetch_slot(&self, slot: u32) {
         let entry = &self.entries[slot as usize];
+        // Its first line and its last: where one of 96 bytes begins with a line, the flags at its end are in the next.
         prefetch(&entry.key);
-        prefetch(&entry.body.peers);
-        Some(slot)
+        prefetch(&entry.body.peers.flags);
     }
 
     /// The slot of a key, whether or not its flow has expired.

@@ -10,7 +10,8 @@
 //!
 //! Which cell a segment falls in is [`transition`]'s, where the whole table stands; SYN and SYN-ACK are
 //! [`handshake`]'s, RST is [`reset`]'s, whether sequence numbers fit is [`window`]'s, and connections that were
-//! taken up in mid-stream are [`midstream`]'s. This file runs a segment through them. Checksums, header lengths
+//! taken up in mid-stream are [`midstream`]'s. This file runs a segment through them; [`steady`] does it for most segments in
+//! fewer steps. Checksums, header lengths
 //! and timestamps are not looked at here.
 
 mod handshake;
@@ -18,6 +19,7 @@ mod midstream;
 mod options;
 mod reset;
 mod sequence;
+pub(crate) mod steady;
 mod transition;
 mod window;
 
@@ -210,12 +212,22 @@ fn settle_handshake(body: &mut Body) {
 /// Remembers a segment well enough to know it again, and counts how often it came. One without payload is no
 /// retransmission, and begins the count anew.
 fn count_repeats(body: &mut Body, side: Side, extent: &Extent, segment: &TcpSegment<'_>) {
+    count_repeats_of(body, side, (extent.sequence, extent.end, extent.ack), segment);
+}
+
+#[inline]
+fn count_repeats_of(
+    body: &mut Body,
+    side: Side,
+    (sequence, end, ack): (u32, u32, u32),
+    segment: &TcpSegment<'_>,
+) {
     if segment.payload_length == 0 {
         body.peers.repeats = 0;
         return;
     }
-    let mut digest = extent.sequence.wrapping_mul(0x9e37_79b1) ^ extent.end;
-    digest = digest.wrapping_mul(0x85eb_ca6b) ^ extent.ack;
+    let mut digest = sequence.wrapping_mul(0x9e37_79b1) ^ end;
+    digest = digest.wrapping_mul(0x85eb_ca6b) ^ ack;
     digest = digest.wrapping_mul(0xc2b2_ae35) ^ u32::from(segment.window) ^ (side as u32) << 31;
     let digest = (digest.wrapping_mul(0x9e37_79b1) >> 16) as u16 & !3;
     let repeats = body.peers.repeats & 3;
@@ -223,13 +235,18 @@ fn count_repeats(body: &mut Body, side: Side, extent: &Extent, segment: &TcpSegm
     body.peers.repeats = if is_same { digest | (repeats + 1).min(MOST_REPEATS) } else { digest };
 }
 
+/// Whether a segment has come so often without an answer that the timer is shortened.
+#[inline]
+fn is_repeated(body: &Body) -> bool {
+    body.peers.repeats & 3 >= MOST_REPEATS
+}
+
 /// The longest that the timer may be, where something is wrong: data that is not acknowledged, a segment that
 /// is repeated, or a connection in mid-stream that has not proved itself.
 fn shortened(rules: &Rules, body: &Body) -> Option<Span> {
     let is_unacknowledged = (body.peers.flags[0] | body.peers.flags[1]) & UNACKED != 0;
-    let is_repeated = body.peers.repeats & 3 >= MOST_REPEATS;
     let is_unproved = body.state() == State::Established && !body.is_assured();
-    (is_unacknowledged || is_repeated || is_unproved).then_some(rules.spans.unacknowledged)
+    (is_unacknowledged || is_repeated(body) || is_unproved).then_some(rules.spans.unacknowledged)
 }
 
 /// A FIN or RST out of the window. Where the other side's last was too, both are at odds with what is known

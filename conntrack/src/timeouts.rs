@@ -90,6 +90,12 @@ impl Spans {
         }
     }
 
+    /// The same for a TCP connection that is established.
+    #[inline]
+    pub(crate) fn established(&self, body: &Body) -> Span {
+        body.idle_timeout().unwrap_or(self.by_state[State::Established as usize])
+    }
+
     /// The same for a flow of UDP.
     #[inline]
     pub(crate) fn datagram(&self, body: &Body) -> Span {

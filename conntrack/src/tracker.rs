@@ -115,9 +115,9 @@ impl Tracker {
     pub fn prefetch(&self, hash: FlowHash) {
         self.flood.prefetch(hash);
         match hash {
-            FlowHash::V4(hash) => self.v4.prefetch(hash),
-            FlowHash::V6(hash) => self.v6.prefetch(hash),
-        };
+            FlowHash::V4(hash) => self.v4.prefetch_second(self.v4.prefetch(hash)),
+            FlowHash::V6(hash) => self.v6.prefetch_second(self.v6.prefetch(hash)),
+        }
     }
 
     /// Asks the CPU for the entry of a key, after [`Tracker::prefetch`].

@@ -147,12 +147,12 @@ impl<A: Destination> Adjacencies<A> {
 
     /// How packets for an address leave, where that is remembered in its set and still holds.
     #[inline]
-    pub(crate) fn find(&self, standing: Standing<'_>, set: u32, address: A) -> Option<Adjacency> {
+    pub(crate) fn find(&self, standing: Standing<'_>, set: u32, address: A) -> Option<&Adjacency> {
         let Set(slots) = &self.sets[set as usize];
         let now = (standing.now.0 >> TIME_SHIFT) as u32;
         let slot = slots.iter().find(|slot| slot.address == address && slot.epoch == standing.epoch)?;
         let holds = now < slot.until && slot.changes == standing.neighbors.changes(slot.adjacency.watch);
-        holds.then_some(slot.adjacency)
+        holds.then_some(&slot.adjacency)
     }
 
     /// Looks up how packets for an address leave, and remembers it. `None`: the whole way must be gone.

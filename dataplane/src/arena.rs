@@ -13,7 +13,7 @@
 //! ```
 #![allow(unsafe_code)]
 
-use conntrack::memory::prefetch;
+use conntrack::memory::prefetch_at;
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -178,18 +178,11 @@ impl Arena {
         Some(unsafe { chunk.cast::<[u8; HEAD]>().as_ref() })
     }
 
-    /// Both [`Arena::head`] and [`Arena::bytes`].
+    /// What lends the heads of many frames, and asks only once whether the chunks are long enough for them.
     #[must_use]
     #[inline]
-    pub fn head_and_bytes<'a>(&'a self, frame: &'a Frame) -> Option<(&'a [u8; HEAD], &'a [u8])> {
-        let chunk = self.chunk(frame);
-        if self.layout.capacity < HEAD {
-            return None;
-        }
-        // SAFETY: as for `head`.
-        let head = unsafe { chunk.cast::<[u8; HEAD]>().as_ref() };
-        // SAFETY: as for `bytes`.
-        Some((head, unsafe { std::slice::from_raw_parts(chunk.as_ptr(), frame.length as usize) }))
+    pub fn heads(&self) -> Option<Heads<'_>> {
+        (self.layout.capacity >= HEAD).then_some(Heads(self))
     }
 
     /// The same, to be changed.
@@ -220,7 +213,9 @@ impl Arena {
     /// Where it is more than a chunk holds.
     #[inline]
     pub fn set_length(&self, frame: &mut Frame, length: usize) {
-        assert!(length <= self.layout.capacity, "a frame of {length} bytes does not fit its chunk");
+        if length > self.layout.capacity {
+            too_long(length);
+        }
         frame.length = length as u32;
     }
 
@@ -247,15 +242,55 @@ impl Arena {
     #[inline]
     pub unsafe fn redeem(&self, index: u32, length: usize) -> Frame {
         assert!(index < self.layout.count, "the arena has no chunk {index}");
-        assert!(length <= self.layout.capacity, "a frame of {length} bytes does not fit its chunk");
+        if length > self.layout.capacity {
+            too_long(length);
+        }
         Frame { arena: self.id, index, length: length as u32 }
     }
 
     /// Asks the processor to fetch the frame's first cache line.
     #[inline]
     pub fn prefetch(&self, frame: &Frame) {
-        // SAFETY: the chunk has at least one byte, which the handle keeps from being written meanwhile.
-        prefetch(unsafe { self.chunk(frame).as_ref() });
+        // A frame of another arena would make an address that nothing is at: a prefetch is no access, and may be of any.
+        let offset = (frame.index as usize).wrapping_mul(self.layout.stride).wrapping_add(self.layout.start);
+        prefetch_at(self.base.as_ptr().wrapping_add(offset));
+    }
+}
+
+/// Apart, so that whoever sets a length does not keep it in memory for the message.
+#[cold]
+#[inline(never)]
+fn too_long(length: usize) -> ! {
+    panic!("a frame of {length} bytes does not fit its chunk")
+}
+
+/// An arena whose chunks are known to be no shorter than a head.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads<'a>(&'a Arena);
+
+impl<'a> Heads<'a> {
+    /// As [`Arena::head`].
+    #[must_use]
+    #[inline]
+    pub fn of<'f>(self, frame: &'f Frame) -> &'f [u8; HEAD]
+    where
+        'a: 'f,
+    {
+        let chunk = self.0.chunk(frame);
+        // SAFETY: as for `Arena::head`; that the chunks are long enough was seen to.
+        unsafe { chunk.cast::<[u8; HEAD]>().as_ref() }
+    }
+
+    /// As [`Arena::head_mut`].
+    #[must_use]
+    #[inline]
+    pub fn of_mut<'f>(self, frame: &'f mut Frame) -> &'f mut [u8; HEAD]
+    where
+        'a: 'f,
+    {
+        let chunk = self.0.chunk(frame);
+        // SAFETY: as for `Arena::head_mut`; that the chunks are long enough was seen to.
+        unsafe { chunk.cast::<[u8; HEAD]>().as_mut() }
     }
 }
 
@@ -271,6 +306,19 @@ impl FramePool {
     #[inline]
     pub fn take(&mut self) -> Option<Frame> {
         self.free.pop()
+    }
+
+    /// Takes out up to `count` empty frames, and adds them to `frames`.
+    #[inline]
+    pub fn take_some(&mut self, count: usize, frames: &mut Vec<Frame>) {
+        let at = self.free.len().saturating_sub(count);
+        frames.extend(self.free.drain(at..));
+    }
+
+    /// Takes all of these frames back.
+    #[inline]
+    pub fn give_all(&mut self, frames: &mut Vec<Frame>) {
+        self.free.extend(frames.drain(..).map(|frame| Frame { length: 0, ..frame }));
     }
 
     /// Takes a frame back.

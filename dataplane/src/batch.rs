@@ -381,20 +381,26 @@ impl Batch {
 }
 
 /// An iterator over lanes, lowest first.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Lanes(u64);
 
 impl Lanes {
+    /// One lane.
+    #[inline]
+    pub(crate) fn only(lane: usize) -> Lanes {
+        Lanes(1 << lane)
+    }
+
+    /// Both these and others.
+    #[inline]
+    pub(crate) fn and(self, others: Lanes) -> Lanes {
+        Lanes(self.0 | others.0)
+    }
+
     /// Adds a lane.
     #[inline]
     pub(crate) fn add(&mut self, lane: usize) {
         self.0 |= 1 << lane;
-    }
-
-    /// Adds a lane where that is so.
-    #[inline]
-    pub(crate) fn add_if(&mut self, lane: usize, is_so: bool) {
-        self.0 |= u64::from(is_so) << lane;
     }
 
     /// Those that are among others too, and those that are not.

@@ -24,7 +24,7 @@ use crate::peers::{ACKED, ALT_IS_FIRST, ALT_VALID, LIBERAL, Peers, SACK, Side, U
 use classifier::wire::TcpSegment;
 
 /// Rule IV: the least that an acknowledgment may lag behind (van Rooij's MAXACKWINDOW).
-const LEAST_ACK_WINDOW: u32 = 66_000;
+pub(super) const LEAST_ACK_WINDOW: u32 = 66_000;
 /// A window of 65,535 bytes at scale 14 (RFC 7323 §2.3): no larger one can be offered, and none is kept.
 pub(super) const LARGEST_WINDOW: u32 = 65_535 << 14;
 

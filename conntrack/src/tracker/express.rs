@@ -3,7 +3,7 @@
 //! whole way.
 //!
 //! ```text
-//!   prefetch -> candidate -> enter --None--> the whole way: Tracker::track
+//!   prefetch -> candidate (second) -> enter --None--> the whole way: Tracker::track
 //!                              |
 //!                              +--Entrance--> datagram | acknowledge
 //! ```
@@ -44,6 +44,9 @@ pub struct Settled {
 }
 
 impl Entrance {
+    /// Before any is found: of no flow.
+    pub const NONE: Entrance = Entrance { slot: 0, side: Side::Opener, rule: None };
+
     #[inline]
     pub(super) fn slot(&self) -> u32 {
         self.slot
@@ -113,6 +116,12 @@ pub trait Family: sealed::Sealed {}
 impl Family for u32 {}
 impl Family for u128 {}
 
+#[cold]
+#[inline(never)]
+fn find_anew<A: Family>(table: &Table<A>, hash: u64, key: &Key<A>) -> Option<u32> {
+    table.find(hash, key)
+}
+
 impl Tracker {
     /// Notes the time before packets take the short way, and again after any took the whole way; what `enter` and the
     /// rest are to be told.
@@ -129,7 +138,7 @@ impl Tracker {
         A::table(self).hash(key)
     }
 
-    /// Asks the CPU for the memory in which a flow is looked up; where that is.
+    /// Asks the CPU for the memory in which a flow is looked up first; where that is.
     #[inline]
     pub fn prefetch_index<A: Family>(&self, hash: u64) -> Place {
         A::table(self).prefetch(hash)
@@ -137,10 +146,24 @@ impl Tracker {
 
     /// The slot in which the flow of a hash seems to be, after [`Tracker::prefetch_index`]; the CPU is asked for what is
     /// there. It stays good after packets have taken the whole way: [`Tracker::enter`] finds out what has become of it.
+    /// `None`: it may be where [`Tracker::second_candidate`] looks.
     #[inline]
     #[must_use]
     pub fn candidate<A: Family>(&self, place: Place) -> Option<u32> {
         A::table(self).candidate(place)
+    }
+
+    /// Asks the CPU for the other memory in which a flow may be looked up.
+    #[inline]
+    pub fn prefetch_second<A: Family>(&self, place: Place) {
+        A::table(self).prefetch_second(place);
+    }
+
+    /// As [`Tracker::candidate`], after [`Tracker::prefetch_second`].
+    #[inline]
+    #[must_use]
+    pub fn second_candidate<A: Family>(&self, place: Place) -> Option<u32> {
+        A::table(self).second_candidate(place)
     }
 
     /// The live flow of a key with its slot and hash, if packets that its end `sender` sends by `vlan` are known to pass
@@ -155,21 +178,17 @@ impl Tracker {
         now: Settled,
         (candidate, hash): (u32, u64),
         (key, sender): (&Key<A>, End),
-        vlan: VlanKey,
-        epoch: Epoch,
+        (vlan, epoch): (VlanKey, Epoch),
     ) -> Option<Entrance> {
         let table: &Table<A> = A::table(self);
-        let mut slot = candidate;
-        if !A::same(&table.entry(slot).key, key) {
-            slot = table.find(hash, key)?;
+        let (mut slot, mut entry) = (candidate, table.entry(candidate));
+        if !A::same(&entry.key, key) {
+            slot = find_anew(table, hash, key)?;
+            entry = table.entry(slot);
         }
-        let body = &table.entry(slot).body;
+        let body = &entry.body;
         let side = body.side(sender);
-        // All at once: which side it is can't be guessed, and hardly ever does one of them not hold.
-        let is_open = body.has_passed(side)
-            & (body.epoch() == epoch)
-            & !body.deadline.has_come(now.moment)
-            & body.is_on(side, vlan);
+        let is_open = body.lets_pass(side, vlan, epoch) && !body.deadline.has_come(now.moment);
         is_open.then(|| Entrance { slot, side, rule: body.rule() })
     }
 
@@ -192,7 +211,7 @@ impl Tracker {
         segment: &TcpSegment<'_>,
     ) -> Result<(), DropReason> {
         let (table, rules) = A::parts(self);
-        match step::acknowledge(table, entrance.slot, rules, now.tick, entrance.side, segment) {
+        match step::acknowledge(table, entrance.slot, rules, (now.tick, now.moment), entrance.side, segment) {
             Step::Hold | Step::Update { .. } => Ok(()),
             Step::Drop(reason) => {
                 self.statistics.invalid += u64::from(reason == DropReason::CtInvalid);

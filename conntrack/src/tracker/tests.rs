@@ -503,7 +503,7 @@ fn the_place_of_a_flow_that_has_gone_is_not_entered_whoever_has_it_now() {
     let slot = rig.tracker.candidate::<u32>(place).expect("the flow has a slot");
     let now = rig.tracker.settle(rig.now);
     let enter =
-        |rig: &Rig| rig.tracker.enter(now, (slot, hash), (&key, sender), O_VLAN, rig.terms.epoch).is_some();
+        |rig: &Rig| rig.tracker.enter(now, (slot, hash), (&key, sender), (O_VLAN, rig.terms.epoch)).is_some();
     let pass = |rig: &mut Rig| {
         for flow in rig.tracker.flows().collect::<Vec<_>>() {
             rig.tracker.let_pass(flow, Relation::Established);

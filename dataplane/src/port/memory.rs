@@ -208,6 +208,14 @@ impl Trace {
     fn copy(&self, position: usize, buffer: &mut [u8]) -> usize {
         let (start, length) = self.places[self.sequence[position] as usize];
         let length = length as usize;
+        if length <= LINE
+            && let (Some(to), Some(from)) =
+                (buffer.first_chunk_mut::<LINE>(), self.bytes[start..].first_chunk::<LINE>())
+        {
+            // The frames of most runs.
+            *to = *from;
+            return length;
+        }
         let padded = length.next_multiple_of(LINE);
         if padded > buffer.len() {
             let length = length.min(buffer.len());
@@ -284,27 +292,25 @@ impl Port for TracePort {
     #[inline]
     fn receive(&mut self, arena: &Arena, pool: &mut FramePool, room: usize, frames: &mut Vec<Frame>) {
         let before = frames.len();
-        for _ in 0..room {
-            let Some(mut frame) = pool.take() else { break };
-            let length = self.trace.copy(self.next, arena.buffer_mut(&mut frame));
-            arena.set_length(&mut frame, length);
-            frames.push(frame);
-            self.next += 1;
-            if self.next == self.trace.len() {
-                self.next = 0;
+        let (trace, mut next) = (&*self.trace, self.next);
+        pool.take_some(room, frames);
+        for frame in &mut frames[before..] {
+            let length = trace.copy(next, arena.buffer_mut(frame));
+            arena.set_length(frame, length);
+            next += 1;
+            if next == trace.len() {
+                next = 0;
             }
         }
+        self.next = next;
         Tally::add(&self.tally.received, (frames.len() - before) as u64);
     }
 
     #[inline]
     fn transmit(&mut self, _arena: &Arena, pool: &mut FramePool, frames: &mut Vec<Frame>) {
-        let mut bytes = 0;
         let count = frames.len() as u64;
-        for frame in frames.drain(..) {
-            bytes += frame.length() as u64;
-            pool.give(frame);
-        }
+        let bytes = frames.iter().map(|frame| frame.length() as u64).sum();
+        pool.give_all(frames);
         Tally::add(&self.tally.sent, count);
         Tally::add(&self.tally.sent_bytes, bytes);
     }

@@ -4,7 +4,6 @@
 
 use crate::arena::{Arena, Frame};
 use classifier::addr::Mac;
-use classifier::wire::checksum;
 use classifier::wire::link::{HEADER, TAG, ethertype};
 use classifier::wire::{Kind, Packet};
 
@@ -29,11 +28,13 @@ pub(super) fn take_hop(arena: &Arena, frame: &mut Frame, packet: &Packet) {
 pub(super) fn take_hop_at(bytes: &mut [u8], at: usize, is_v4: bool) {
     if is_v4 {
         let field: &mut [u8; 4] = (&mut bytes[at + 8..at + 12]).try_into().expect("four bytes");
-        let old = u32::from_be_bytes(*field);
-        // A word of 0x0100 less is the same change as one that goes from 0x0100 to nothing.
-        let sum = checksum::updated(old as u16, 0x0100, 0);
-        let rest = (old & 0xffff_0000) - 0x0100_0000;
-        *field = (rest | u32::from(sum)).to_be_bytes();
+        // TTL, protocol and checksum, the first in the low byte. In a one's complement sum the bytes of all words may be
+        // swapped (RFC 1071 §2 B): the word of the TTL is less by one here, so its complement is more by one, and
+        // what comes out as all ones is zero, as in RFC 1624 §3.
+        let old = u32::from_le_bytes(*field);
+        let sum = (old >> 16) + 1;
+        let sum = sum + u32::from(sum >= 0xffff);
+        *field = (((old & 0xffff) - 1) | (sum << 16)).to_le_bytes();
     } else {
         bytes[at + 7] -= 1;
     }
@@ -102,6 +103,18 @@ mod tests {
         arena.set_length(&mut frame, bytes.len());
         arena.bytes_mut(&mut frame).copy_from_slice(bytes);
         frame
+    }
+
+    #[test]
+    fn a_hop_less_changes_every_checksum_as_the_book_says() {
+        for old in 0..=u16::MAX {
+            let [high, low] = old.to_be_bytes();
+            let mut header = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, high, low];
+            take_hop_at(&mut header, 0, true);
+            let new = u16::from_be_bytes([header[10], header[11]]);
+            assert_eq!((header[8], header[9]), (63, 17));
+            assert_eq!(new, classifier::wire::checksum::updated(old, 0x0100, 0), "{old:#x}");
+        }
     }
 
     const MAC_BYTES: [u8; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];

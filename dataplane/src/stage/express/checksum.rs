@@ -80,11 +80,12 @@ impl Sum {
     #[inline(always)]
     pub(super) fn short(mut self, head: &[u8; HEAD], at: usize, length: usize) -> Sum {
         let masks = &MASKS[length];
+        let mut carry = false;
         for (number, mask) in masks.iter().enumerate() {
             let word = head[at + 8 * number..].first_chunk::<8>().expect("it is far enough from the end");
-            self = self.add(u64::from_le_bytes(*word) & mask);
+            (self.0, carry) = self.0.carrying_add(u64::from_le_bytes(*word) & mask, carry);
         }
-        self
+        self.add(u64::from(carry))
     }
 
     #[inline(never)]
@@ -102,12 +103,18 @@ impl Sum {
         self
     }
 
-    /// Whether data that includes its checksum is intact: a sum that is not zero, and a multiple of 2^16 - 1.
+    /// Whether data that includes its checksum is intact, and is not all zeroes: the sum is a multiple of 2^16 - 1.
     #[inline]
-    pub(super) fn is_intact(self) -> bool {
+    pub(super) fn is_multiple(self) -> bool {
         // A number is a multiple of an odd one where its product with that one's inverse is small (Granlund and
         // Montgomery, "Division by invariant integers using multiplication", 1994, §9).
-        self.0 != 0 && self.0.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
+        self.0.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
+    }
+
+    /// The same of what may be all zeroes, and then is not intact.
+    #[cfg(test)]
+    fn is_intact(self) -> bool {
+        self.0 != 0 && self.is_multiple()
     }
 }
 

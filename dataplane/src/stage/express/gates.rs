@@ -10,8 +10,8 @@ use classifier::wire::link::HEADER;
 const MAC_BITS: u64 = (1 << 48) - 1;
 /// The group bit there (IEEE 802.3 §3.2.3).
 const GROUP_BIT: u64 = 1;
-/// VIDs of a port.
-const VIDS: usize = 4096;
+/// VLANs that there may be: as many as a [`VlanKey`] tells apart.
+const KEYS: usize = 1 << 16;
 /// The gate of a VLAN that is not there: nothing passes.
 const CLOSED: Gate = Gate {
     mac: 0,
@@ -53,15 +53,15 @@ impl Gate {
     /// Whether a frame between these MACs, in the low 48 bits, is for the gateway, and from a station.
     #[inline]
     pub(crate) fn takes(&self, destination: u64, source: u64) -> bool {
-        let source = source & MAC_BITS;
-        (destination ^ self.mac) & self.mac_mask == 0 && source & GROUP_BIT == 0 && source != 0
+        let source_bits = source << 16;
+        (destination ^ self.mac) & self.mac_mask | source & GROUP_BIT == 0 && source_bits != 0
     }
 }
 
 /// The gates of a network.
 #[derive(Debug)]
 pub(crate) struct Gates {
-    by_key: Vec<u16>,
+    by_key: Box<[u16; KEYS]>,
     /// By [`VlanIndex`]; the last is closed.
     gates: Vec<Gate>,
 }
@@ -69,7 +69,8 @@ pub(crate) struct Gates {
 impl Gates {
     pub(crate) fn new(network: &Network) -> Gates {
         let closed = network.vlan_count() as u16;
-        let mut by_key = vec![closed; network.port_count() * VIDS];
+        let by_key = vec![closed; KEYS].into_boxed_slice();
+        let mut by_key: Box<[u16; KEYS]> = by_key.try_into().expect("so many were made");
         let mut gates: Vec<Gate> = (0..closed).map(|at| gate(network, VlanIndex(at))).collect();
         for gate in &gates {
             by_key[gate.key.index()] = gate.index.0;
@@ -81,11 +82,8 @@ impl Gates {
     /// The gate where a frame comes in.
     #[inline]
     pub(crate) fn on(&self, port: PortId, vid: u16) -> &Gate {
-        let index = self
-            .by_key
-            .get(VlanKey::new(port, vid).index())
-            .map_or(self.gates.len() - 1, |at| usize::from(*at));
-        &self.gates[index]
+        let at = VlanKey::new(port, vid).index() % KEYS;
+        &self.gates[usize::from(self.by_key[at])]
     }
 
     /// The gate of a VLAN.

@@ -11,9 +11,9 @@
 //! flow, and nothing else. What hangs on addresses and
 //! ports alone (a martian, port 0) is not looked at: the flow remembers that they passed.
 
-use super::Notes;
 use super::checksum::{SHORT, Sum};
 use super::gates::{Gate, Gates};
+use super::{Note, Notes};
 use crate::arena::HEAD;
 use classifier::addr::PortId;
 use classifier::flow::{Domain, End, Key, KeyKind};
@@ -21,10 +21,15 @@ use classifier::wire::link::{HEADER, TAG, ethertype};
 use classifier::wire::{TcpFlags, ipv4, ipv6};
 use classifier::wire::{TcpSegment, protocol};
 
-/// Of the first eight bytes of IPv4, as a number of little endian: version and length of the header, and of the flags
-/// all but DF, with the fragment's place (RFC 791 §3.1); and how a packet of one piece without options has them.
-const SHAPE: u64 = 0xffbf_0000_0000_00ff;
-const PLAIN: u64 = 0x45;
+/// What the eight bytes behind the MACs are, as a number of little endian, where a tag and IPv4 without options follow (IEEE
+/// 802.1Q §9.6, RFC 791 §3.1), and which bits of them that is told by: not the tag's control, nor the type of service.
+const TAGGED_V4: u64 = 0x0045_0008_0000_0081;
+const TAGGED: u64 = 0x00ff_ffff_0000_ffff;
+/// The same without a tag.
+const UNTAGGED_V4: u64 = 0x0045_0008;
+const UNTAGGED: u64 = 0x00ff_ffff;
+/// Of IPv4's flags all but DF, with the fragment's place: nothing of them in a packet of one piece.
+const IN_PIECES: u16 = 0xbfff;
 const UDP_HEADER: usize = 8;
 const TCP_HEADER: usize = 20;
 /// The flags that count, and how an ordinary segment has them.
@@ -47,17 +52,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Whether it may belong to a live flow and take the short way by that.
-    #[inline]
-    pub(super) fn follows(self) -> bool {
-        (self as u8) < Kind::Syn as u8
-    }
-
-    /// Whether it may begin a flow.
-    #[inline]
-    pub(super) fn begins(self) -> bool {
-        matches!(self, Kind::Datagram | Kind::Syn)
-    }
+    /// How many there are.
+    pub(super) const ALL: usize = 4;
 }
 
 /// Where things stand in an ordinary frame.
@@ -119,6 +115,17 @@ fn word(head: &[u8; HEAD], at: usize) -> u16 {
     u16::from_be_bytes([head[at], head[at + 1]])
 }
 
+/// As it stands there, the first in the low byte.
+#[inline]
+fn low_word(head: &[u8; HEAD], at: usize) -> u16 {
+    u16::from_le_bytes([head[at], head[at + 1]])
+}
+
+#[inline]
+fn low_half(head: &[u8; HEAD], at: usize) -> u32 {
+    u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+}
+
 #[inline]
 fn low_long(head: &[u8; HEAD], at: usize) -> u64 {
     u64::from_le_bytes([
@@ -138,94 +145,124 @@ fn wide(head: &[u8; HEAD], at: usize) -> u128 {
     u128::from(low_long(head, at).swap_bytes()) << 64 | u128::from(low_long(head, at + 8).swap_bytes())
 }
 
-/// Takes the frame of a lane apart, of which `head` is the beginning, and notes what it finds. Whether it
-/// is an ordinary one.
-#[inline]
-pub(super) fn parse(
-    head: &[u8; HEAD],
-    frame: &[u8],
-    gates: &Gates,
-    port: PortId,
+/// A frame to be taken apart: its beginning, and how many bytes it has.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) head: &'a [u8; HEAD],
+    pub(super) length: usize,
+}
+
+/// Takes the frame of a lane apart, and notes what it finds; what it is, if it is an ordinary one. `bytes` gives all of the
+/// frame, which few need.
+#[inline(always)]
+pub(super) fn parse<'a>(
+    reading: Reading<'a>,
+    bytes: impl Fn() -> &'a [u8],
+    (gates, port): (&Gates, PortId),
     notes: &mut Notes,
     lane: usize,
-) -> Option<()> {
+) -> Option<Kind> {
     // A frame that ends before what is read of it is refused further on: its IP packet would not fit.
+    let behind_macs = low_long(reading.head, 12);
+    if behind_macs & TAGGED == TAGGED_V4 {
+        let control = ((behind_macs >> 16) as u16).swap_bytes();
+        let gate = gates.on(port, control & 0xfff);
+        ip_v4::<{ HEADER + TAG }>(reading, bytes, gate, control, &mut notes.each[lane])
+    } else if behind_macs & UNTAGGED == UNTAGGED_V4 {
+        ip_v4::<HEADER>(reading, bytes, gates.on(port, 0), 0, &mut notes.each[lane])
+    } else {
+        others(reading.head, bytes(), (gates, port), notes, lane)
+    }
+}
+
+#[inline(never)]
+fn others(
+    head: &[u8; HEAD],
+    bytes: &[u8],
+    (gates, port): (&Gates, PortId),
+    notes: &mut Notes,
+    lane: usize,
+) -> Option<Kind> {
+    let reading = Reading { head, length: bytes.len() };
     match word(head, 12) {
-        ethertype::IPV4 => ip_v4::<HEADER>(head, frame, gates.on(port, 0), 0, notes, lane),
-        ethertype::IPV6 => ip_v6::<HEADER>(head, frame, gates.on(port, 0), 0, notes, lane),
-        ethertype::VLAN => {
+        ethertype::IPV6 => ip_v6::<HEADER>(reading, bytes, gates.on(port, 0), 0, notes, lane),
+        ethertype::VLAN if word(head, 16) == ethertype::IPV6 => {
             let control = word(head, 14);
-            let gate = gates.on(port, control & 0xfff);
-            match word(head, 16) {
-                ethertype::IPV4 => ip_v4::<{ HEADER + TAG }>(head, frame, gate, control, notes, lane),
-                ethertype::IPV6 => ip_v6::<{ HEADER + TAG }>(head, frame, gate, control, notes, lane),
-                _ => None,
-            }
+            ip_v6::<{ HEADER + TAG }>(reading, bytes, gates.on(port, control & 0xfff), control, notes, lane)
         }
         _ => None,
     }
 }
 
 /// What the gate says of the link header, and of the frame's length.
-#[inline]
-fn is_taken<const IP: usize>(head: &[u8; HEAD], frame: &[u8], gate: &Gate) -> bool {
-    gate.takes(low_long(head, 0), low_long(head, 6)) && frame.len() <= gate.longest as usize + (IP - HEADER)
+#[inline(always)]
+fn is_taken<const IP: usize>(reading: Reading<'_>, gate: &Gate) -> bool {
+    let Reading { head, length } = reading;
+    gate.takes(low_long(head, 0), low_long(head, 6)) && length <= gate.longest as usize + (IP - HEADER)
 }
 
 #[inline(always)]
-fn ip_v4<const IP: usize>(
-    head: &[u8; HEAD],
-    frame: &[u8],
+fn ip_v4<'a, const IP: usize>(
+    reading: Reading<'a>,
+    bytes: impl Fn() -> &'a [u8],
     gate: &Gate,
     control: u16,
-    notes: &mut Notes,
-    lane: usize,
-) -> Option<()> {
-    // Version to flags, TTL to source, destination to ports: the first in the low byte.
-    let (start, middle, rest) = (low_long(head, IP), low_long(head, IP + 8), low_long(head, IP + 16));
-    let total = usize::from(((start >> 16) as u16).swap_bytes());
+    note: &mut Note,
+) -> Option<Kind> {
+    let head = reading.head;
+    if !is_taken::<IP>(reading, gate) {
+        return None;
+    }
+    // What is written of a frame that is found not to be an ordinary one is never read. Written at once, it takes no
+    // registers.
+    (note.lean.gate, note.lean.control, note.key.domain) = (gate.index.0, control, gate.domain);
+    let total = usize::from(word(head, IP + 2));
     let end = IP + total;
-    let is_plain = start & SHAPE == PLAIN
-        && middle as u8 > 1
+    let is_plain = low_word(head, IP + 6) & IN_PIECES.swap_bytes() == 0
+        && head[IP + 8] > 1
         && total >= ipv4::HEADER + UDP_HEADER
-        && end <= frame.len();
-    if !is_plain || !is_taken::<IP>(head, frame, gate) {
+        && end <= reading.length;
+    if !is_plain {
         return None;
     }
-    let (from, to) = (middle >> 32, rest & 0xffff_ffff);
-    if !Sum::ZERO.add(start).add(middle).add(to).is_intact() {
-        return None;
-    }
+    // A frame is no longer than its gate allows, and an MTU has sixteen bits: `end` may pass them by a header, and
+    // then a frame is not ordinary; see `upper_layer`.
+    (note.lean.ip, note.lean.end) = (IP as u8, end as u16);
     let upper = IP + ipv4::HEADER;
-    let ip_protocol = (middle >> 8) as u8;
-    // Two numbers of 32 bits have no carry.
-    let pseudo = Sum::ZERO.add(from + to);
-    let kind = upper_layer(head, upper, ip_protocol, &frame[upper..end], pseudo, true)?;
-    let (source_port, destination_port) = (rest >> 32 & 0xffff, rest >> 48);
-    let source = (from | source_port << 32).swap_bytes() >> 16;
-    let destination = (to | destination_port << 32).swap_bytes() >> 16;
-    let (key, sender) = key_v4(gate.domain, ip_protocol, source, destination);
-    let note = &mut notes.each[lane];
-    note.key = key;
-    note.lean = lean::<IP>(gate, control, upper, end, kind, sender);
-    Some(())
+    note.lean.upper = upper as u8;
+    let (start, middle) = (low_long(head, IP), low_half(head, IP + 8));
+    let addresses = Sum::ZERO.add(low_long(head, IP + 12));
+    // Neither this sum nor the next is of zeroes alone: there is a version in it, or a protocol.
+    if !addresses.add(start).add(u64::from(middle)).is_multiple() {
+        return None;
+    }
+    let ip_protocol = head[IP + 9];
+    let length = total - ipv4::HEADER;
+    let kind = upper_layer(head, bytes, (upper, length), ip_protocol, addresses, true)?;
+    note.lean.kind = kind;
+    let of_source = u64::from(low_half(head, IP + 12)) | u64::from(low_word(head, upper)) << 32;
+    let of_destination = u64::from(low_half(head, IP + 16)) | u64::from(low_word(head, upper + 2)) << 32;
+    let (source, destination) = (of_source.swap_bytes() >> 16, of_destination.swap_bytes() >> 16);
+    (note.key, note.lean.sender) = key_v4(note.key.domain, ip_protocol, source, destination);
+    Some(kind)
 }
 
-#[inline(never)]
+#[inline(always)]
 fn ip_v6<const IP: usize>(
-    head: &[u8; HEAD],
-    frame: &[u8],
+    reading: Reading<'_>,
+    bytes: &[u8],
     gate: &Gate,
     control: u16,
     notes: &mut Notes,
     lane: usize,
-) -> Option<()> {
+) -> Option<Kind> {
+    let head = reading.head;
     let length = usize::from(word(head, IP + 4));
     let is_plain = head[IP] >> 4 == 6
         && head[IP + 7] > 1
         && length >= UDP_HEADER
-        && IP + ipv6::HEADER + length <= frame.len();
-    if !is_plain || !is_taken::<IP>(head, frame, gate) {
+        && IP + ipv6::HEADER + length <= reading.length;
+    if !is_plain || !is_taken::<IP>(reading, gate) {
         return None;
     }
     let upper = IP + ipv6::HEADER;
@@ -234,55 +271,51 @@ fn ip_v6<const IP: usize>(
         .add(low_long(head, IP + 16))
         .add(low_long(head, IP + 24))
         .add(low_long(head, IP + 32));
-    let bytes = &frame[upper..upper + length];
-    let kind = upper_layer(head, upper, head[IP + 6], bytes, pseudo, false)?;
+    let kind = upper_layer(head, || bytes, (upper, length), head[IP + 6], pseudo, false)?;
     let (source, destination) = (wide(head, IP + 8), wide(head, IP + 24));
     let ports = (word(head, upper), word(head, upper + 2));
     let (key, sender) = Key::of_ports(gate.domain, head[IP + 6], (source, ports.0), (destination, ports.1));
     notes.wide_keys[lane] = key;
     notes.v6.add(lane);
-    notes.each[lane].lean = lean::<IP>(gate, control, upper, upper + length, kind, sender);
-    Some(())
+    // As for IPv4, `end` is right where a frame is ordinary.
+    notes.each[lane].lean = Lean {
+        gate: gate.index.0,
+        control,
+        end: (upper + length) as u16,
+        ip: IP as u8,
+        upper: upper as u8,
+        kind,
+        sender,
+    };
+    Some(kind)
 }
 
-#[inline]
-fn lean<const IP: usize>(
-    gate: &Gate,
-    control: u16,
-    upper: usize,
-    end: usize,
-    kind: Kind,
-    sender: End,
-) -> Lean {
-    // A frame is no longer than its gate allows, and an MTU has sixteen bits: `end` may pass them by a header, and
-    // then a frame is not ordinary; see `upper_layer`.
-    Lean { gate: gate.index.0, control, end: end as u16, ip: IP as u8, upper: upper as u8, kind, sender }
-}
-
-/// What the upper layer is; `None`: nothing ordinary. `bytes` is all of it, at least eight.
+/// What the upper layer is, of so many bytes from a place of the frame on, at least eight; `None`: nothing ordinary.
 #[inline(always)]
-fn upper_layer(
+fn upper_layer<'a>(
     head: &[u8; HEAD],
-    upper: usize,
+    bytes: impl Fn() -> &'a [u8],
+    (upper, length): (usize, usize),
     ip_protocol: u8,
-    bytes: &[u8],
     pseudo: Sum,
     is_v4: bool,
 ) -> Option<Kind> {
     // Longer than any MTU that is in use, and short enough for sixteen bits with the headers before it.
     const LONGEST: usize = 0xff00;
-    if bytes.len() > LONGEST {
+    if length > LONGEST {
         return None;
     }
     match ip_protocol {
         protocol::UDP => {
-            let length = usize::from(word(head, upper + 4));
-            let datagram = if length >= UDP_HEADER { bytes.get(..length)? } else { return None };
-            let has_sum = word(head, upper + 6) != 0;
+            let said = usize::from(word(head, upper + 4));
+            if said < UDP_HEADER || said > length {
+                return None;
+            }
+            let has_sum = low_word(head, upper + 6) != 0;
             // RFC 768: without a checksum in IPv4. RFC 8200 §8.1 does not allow that in IPv6.
             let is_sound = if has_sum {
-                let pseudo = pseudo.field(u16::from(protocol::UDP)).field(length as u16);
-                sum(pseudo, head, upper, datagram).is_intact()
+                let pseudo = pseudo.field(u16::from(protocol::UDP)).field(said as u16);
+                sum(head, bytes, pseudo, (upper, said)).is_multiple()
             } else {
                 is_v4
             };
@@ -290,15 +323,15 @@ fn upper_layer(
         }
         protocol::TCP => {
             let header = usize::from(head[upper + 12] >> 4) * 4;
-            if bytes.len() < header || header < TCP_HEADER {
+            if length < header || header < TCP_HEADER {
                 return None;
             }
             let flags = head[upper + 13] & LOOKED_AT;
             if flags != ORDINARY && flags != FIRST {
                 return Some(Kind::Segment);
             }
-            let pseudo = pseudo.field(u16::from(protocol::TCP)).field(bytes.len() as u16);
-            let is_intact = sum(pseudo, head, upper, bytes).is_intact();
+            let pseudo = pseudo.field(u16::from(protocol::TCP)).field(length as u16);
+            let is_intact = sum(head, bytes, pseudo, (upper, length)).is_multiple();
             if flags == FIRST {
                 return Some(if is_intact { Kind::Syn } else { Kind::Segment });
             }
@@ -308,10 +341,20 @@ fn upper_layer(
     }
 }
 
-/// Adds the bytes of the upper layer, which begin at that place of the head.
+/// Adds so many bytes from a place of the frame on, which it has.
 #[inline(always)]
-fn sum(pseudo: Sum, head: &[u8; HEAD], upper: usize, bytes: &[u8]) -> Sum {
-    if bytes.len() <= SHORT { pseudo.short(head, upper, bytes.len()) } else { pseudo.bytes(bytes) }
+fn sum<'a>(
+    head: &[u8; HEAD],
+    bytes: impl Fn() -> &'a [u8],
+    pseudo: Sum,
+    (at, length): (usize, usize),
+) -> Sum {
+    if length <= SHORT { pseudo.short(head, at, length) } else { long_sum(pseudo, &bytes()[at..at + length]) }
+}
+
+#[inline(never)]
+fn long_sum(pseudo: Sum, bytes: &[u8]) -> Sum {
+    pseudo.bytes(bytes)
 }
 
 /// The segment of an ordinary frame of TCP.

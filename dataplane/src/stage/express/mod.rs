@@ -5,8 +5,9 @@
 //!                seek: hash, ask for the index
 //!                look_up: find the slot, ask for the entry and for the way out
 //!                ask: of first packets, what the policy says
-//!   in order     go: flow live, memo holds, way out known, TCP's window?  --yes--> rewrite, queue
-//!                begin: allowed, room for a flow?                         --no---> waiting for the whole way
+//!                weigh: flow live, mark holds, way out known?                --no---> waiting for the whole way
+//!                pass: TCP's window; move the flow, rewrite, queue
+//!   in order     begin: of first packets: allowed, room for a flow?         --no---> waiting for the whole way
 //! ```
 //!
 //! What admission, spoof guard, routing and policy say of an ordinary packet on a routed VLAN hangs on its
@@ -21,25 +22,28 @@
 
 mod checksum;
 mod gates;
+mod known;
 mod lean;
 mod opening;
 
 use super::parse::AHEAD;
 use super::rewrite;
-use crate::adjacency::{Adjacencies, Adjacency, Destination, Standing};
-use crate::arena::{Arena, HEAD};
-use crate::batch::{Batch, FlowRole, LANES, Lanes, Out, Outcome};
+use crate::adjacency::{Adjacencies, Destination};
+use crate::arena::{Arena, Heads};
+use crate::batch::{Batch, LANES, Lanes};
 use crate::engine::{Engine, Origin, TxQueue};
 use crate::meter::{Meter, Part};
-use crate::network::{Network, VlanIndex};
+use crate::network::Network;
+use classifier::addr::VlanKey;
 use classifier::flow::{Domain, End, Key, KeyKind};
 use classifier::tables::{self, Classes, Places, Query, Tables};
-use classifier::wire::link::{self, HEADER, TAG};
-use classifier::wire::{Addresses, Packet};
+use classifier::wire::Addresses;
+use classifier::wire::link::{HEADER, TAG};
 use conntrack::time::Tick;
-use conntrack::{Family, Place, Relation, Settled};
+use conntrack::{Family, Place, Settled, Tracker};
 use gates::{Gate, Gates};
-use lean::{Kind, Lean};
+use known::Passage;
+use lean::{Kind, Lean, Reading};
 use opening::Openings;
 
 /// Words of the filter of flows that wait.
@@ -55,6 +59,8 @@ pub(crate) struct Express {
     v6: Adjacencies<u128>,
     lanes: Box<Notes>,
     openings: Box<Openings>,
+    /// What packets of known flows were found to pass by.
+    passages: Box<[Passage; LANES]>,
     /// Whether any packet takes the short way.
     pub(crate) is_open: bool,
 }
@@ -82,6 +88,10 @@ struct Notes {
     each: [Note; LANES],
     wide_keys: [Key<u128>; LANES],
     v6: Lanes,
+    /// By what they are above IP: UDP, TCP with ACK, and TCP with SYN.
+    datagrams: Lanes,
+    segments: Lanes,
+    syns: Lanes,
 }
 
 const fn no_key<A: Copy>(zero: A) -> Key<A> {
@@ -108,8 +118,12 @@ impl Express {
                 each: [note; LANES],
                 wide_keys: [no_key(0); LANES],
                 v6: Lanes::default(),
+                datagrams: Lanes::default(),
+                segments: Lanes::default(),
+                syns: Lanes::default(),
             }),
             openings: Box::default(),
+            passages: Box::new([Passage::NONE; LANES]),
             is_open: true,
         }
     }
@@ -123,7 +137,10 @@ impl Express {
 /// An address family, with what the short way keeps of it.
 trait Lane: Family + Destination {
     fn key(notes: &Notes, lane: usize) -> &Key<Self>;
-    fn remembered(express: &mut Express) -> &mut Adjacencies<Self>;
+    fn remembered<'a>(
+        v4: &'a mut Adjacencies<u32>,
+        v6: &'a mut Adjacencies<u128>,
+    ) -> &'a mut Adjacencies<Self>;
     fn classify(
         tables: &Tables,
         queries: &[Query<Self>],
@@ -141,8 +158,11 @@ impl Lane for u32 {
     }
 
     #[inline]
-    fn remembered(express: &mut Express) -> &mut Adjacencies<u32> {
-        &mut express.v4
+    fn remembered<'a>(
+        v4: &'a mut Adjacencies<u32>,
+        _: &'a mut Adjacencies<u128>,
+    ) -> &'a mut Adjacencies<u32> {
+        v4
     }
 
     #[inline]
@@ -169,8 +189,11 @@ impl Lane for u128 {
     }
 
     #[inline]
-    fn remembered(express: &mut Express) -> &mut Adjacencies<u128> {
-        &mut express.v6
+    fn remembered<'a>(
+        _: &'a mut Adjacencies<u32>,
+        v6: &'a mut Adjacencies<u128>,
+    ) -> &'a mut Adjacencies<u128> {
+        v6
     }
 
     #[inline]
@@ -245,44 +268,68 @@ pub(crate) fn process<M: Meter>(
         return meter.done(Part::Slow);
     }
     let mut settled = engine.tracker.settle(now);
-    let mut fresh = look_up(engine, ordinary);
+    let (known, mut fresh) = look_up(engine, ordinary);
     if !fresh.is_empty() {
         fresh = opening::ask(engine, now, batch, fresh);
     }
     meter.done(Part::LookUp);
-    let (mut passed, mut waiting) = (Lanes::default(), Waiting::default());
-    for lane in all {
-        if !ordinary.has(lane) {
-            waiting.lanes.add(lane);
-            waiting.is_barrier = true;
-            continue;
-        }
-        let Note { hash, candidate, lean, .. } = engine.express.lanes.each[lane];
-        let is_first = fresh.has(lane);
-        let is_known = candidate != NOWHERE
-            && lean.kind.follows()
-            && (waiting.lanes.is_empty() || !waiting.flows.has(hash));
-        let may_go = is_known || is_first;
-        if may_go && (waiting.is_barrier || (is_first && !waiting.lanes.is_empty())) {
-            meter.done(Part::Track);
-            whole(engine, batch, std::mem::take(&mut waiting).lanes);
-            meter.done(Part::Slow);
-            // Flows may have ended, and their slots gone to others: `enter` sees to that, for this lane alone, so that
-            // a batch in which such frames alternate costs no more than its lanes.
-            settled = engine.tracker.settle(now);
-            engine.express.openings.doubt();
-        }
-        let course = match (is_known, is_first) {
-            (true, _) => go(engine, now, settled, batch, lane),
-            (false, true) => opening::begin(engine, now, settled, batch, lane),
-            (false, false) => Course::Whole,
-        };
-        match course {
-            Course::Passed => passed.add(lane),
-            Course::Dropped => {}
-            Course::Whole => waiting.add(lane, hash),
+    let mut passed = Lanes::default();
+    // What is found of all at once does not hold for long where any are in between that must be waited for.
+    let mut is_weighed = ordinary == all;
+    let clear = if is_weighed { known::weigh(engine, now, settled, batch, known) } else { Lanes::default() };
+    let mut run = clear;
+    let mut waiting = Waiting::default();
+    if clear != all {
+        run = Lanes::default();
+        for lane in all {
+            if !ordinary.has(lane) {
+                waiting.lanes.add(lane);
+                waiting.is_barrier = true;
+                continue;
+            }
+            let hash = engine.express.lanes.each[lane].hash;
+            let is_first = fresh.has(lane);
+            let is_known = known.has(lane) && (waiting.lanes.is_empty() || !waiting.flows.has(hash));
+            if waiting.is_barrier && (is_known || is_first) || (is_first && !waiting.lanes.is_empty()) {
+                passed = passed.and(take(&mut run, engine, settled, batch));
+                meter.done(Part::Track);
+                whole(engine, batch, std::mem::take(&mut waiting).lanes);
+                meter.done(Part::Slow);
+                // Flows may have ended, and their slots gone to others: a lane is weighed by itself then, so that a
+                // batch in which such frames alternate costs no more than its lanes.
+                is_weighed = false;
+                settled = engine.tracker.settle(now);
+                engine.express.openings.doubt();
+            }
+            if is_known {
+                let may_pass = match is_weighed {
+                    true => clear.has(lane),
+                    false => !known::weigh(engine, now, settled, batch, Lanes::only(lane)).is_empty(),
+                };
+                match may_pass {
+                    true => run.add(lane),
+                    false => waiting.add(lane, hash),
+                }
+                continue;
+            }
+            let course = if is_first {
+                // It may take the place of a flow: those before it have theirs first.
+                passed = passed.and(take(&mut run, engine, settled, batch));
+                let evicted = engine.tracker.statistics().evicted();
+                let course = opening::begin(engine, now, settled, batch, lane);
+                is_weighed &= engine.tracker.statistics().evicted() == evicted;
+                course
+            } else {
+                Course::Whole
+            };
+            match course {
+                Course::Passed => passed.add(lane),
+                Course::Dropped => {}
+                Course::Whole => waiting.add(lane, hash),
+            }
         }
     }
+    passed = passed.and(take(&mut run, engine, settled, batch));
     batch.left(passed);
     engine.counters.forwarded += passed.count() as u64;
     engine.counters.express += passed.count() as u64;
@@ -293,67 +340,118 @@ pub(crate) fn process<M: Meter>(
     }
 }
 
+/// Lets the packets of a run of lanes leave, which begins anew then; which of them did.
+#[inline]
+fn take(run: &mut Lanes, engine: &mut Engine, settled: Settled, batch: &mut Batch) -> Lanes {
+    let lanes = std::mem::take(run);
+    if lanes.is_empty() {
+        return lanes;
+    }
+    let dropped = known::pass(engine, settled, batch, lanes);
+    lanes.split(dropped).1
+}
+
 /// Takes the frames apart; which of them are ordinary. By itself, so that it has all registers.
 #[inline(never)]
 fn read(engine: &mut Engine, batch: &mut Batch, lanes: Lanes) -> Lanes {
     let Engine { express, arena, .. } = engine;
     let Express { gates, lanes: notes, .. } = express;
-    let mut ordinary = Lanes::default();
+    let mut of_kind = [Lanes::default(); Kind::ALL];
     notes.v6 = Lanes::default();
-    for lane in lanes {
-        if let Some(next) = batch.frame_at(lane + AHEAD) {
-            arena.prefetch(next);
-        }
-        let Some((head, frame)) = arena.head_and_bytes(batch.frame(lane)) else { continue };
-        if lean::parse(head, frame, gates, batch.ports[lane], notes, lane).is_some() {
-            ordinary.add(lane);
+    if let Some(heads) = arena.heads() {
+        for lane in lanes {
+            if let Some(next) = batch.frame_at(lane + AHEAD) {
+                arena.prefetch(next);
+            }
+            let frame = batch.frame(lane);
+            let reading = Reading { head: heads.of(frame), length: frame.length() };
+            let from = (&*gates, batch.ports[lane]);
+            if let Some(kind) = lean::parse(reading, || arena.bytes(frame), from, notes, lane) {
+                of_kind[kind as usize].add(lane);
+            }
         }
     }
-    ordinary
+    let others;
+    [notes.datagrams, notes.segments, notes.syns, others] = of_kind;
+    notes.datagrams.and(notes.segments).and(notes.syns).and(others)
 }
 
 /// Hashes the keys of lanes, and asks the processor for where the index has them. By itself: taking frames apart needs
 /// all registers, and so does the secret.
-#[inline(never)]
 fn seek(engine: &mut Engine, lanes: Lanes) {
-    let Engine { express, tracker, .. } = engine;
-    let notes = &mut *express.lanes;
-    for lane in lanes {
-        let note = &mut notes.each[lane];
-        if notes.v6.has(lane) {
-            note.hash = tracker.hash_of(&notes.wide_keys[lane]);
-            note.place = tracker.prefetch_index::<u128>(note.hash);
-        } else {
-            note.hash = tracker.hash_of(&note.key);
-            note.place = tracker.prefetch_index::<u32>(note.hash);
-        }
+    let (of_v6, of_v4) = lanes.split(engine.express.lanes.v6);
+    if !of_v4.is_empty() {
+        seek_family::<u32>(&engine.tracker, &mut engine.express.lanes, of_v4);
+    }
+    if !of_v6.is_empty() {
+        seek_family::<u128>(&engine.tracker, &mut engine.express.lanes, of_v6);
     }
 }
 
-/// Finds where the flows of lanes seem to be, and asks the processor for what is there. Which lanes begin flows, as it seems.
 #[inline(never)]
-fn look_up(engine: &mut Engine, lanes: Lanes) -> Lanes {
-    let Engine { express, tracker, .. } = engine;
-    let mut fresh = Lanes::default();
-    let Express { v4, v6, lanes: notes, .. } = express;
+fn seek_family<A: Lane>(tracker: &Tracker, notes: &mut Notes, lanes: Lanes) {
     for lane in lanes {
+        let hash = tracker.hash_of(A::key(notes, lane));
         let note = &mut notes.each[lane];
-        let sender = note.lean.sender;
-        let candidate = if note.lean.kind == Kind::Segment {
-            None
-        } else if notes.v6.has(lane) {
-            note.set = v6.prefetch(towards(&notes.wide_keys[lane], sender));
-            tracker.candidate::<u128>(note.place)
-        } else {
-            note.set = v4.prefetch(towards(&note.key, sender));
-            tracker.candidate::<u32>(note.place)
-        };
-        note.candidate = candidate.unwrap_or(NOWHERE);
-        if candidate.is_none() {
-            fresh.add_if(lane, note.lean.kind.begins());
+        note.hash = hash;
+        note.place = tracker.prefetch_index::<A>(hash);
+    }
+}
+
+/// Finds where the flows of lanes seem to be, and asks the processor for what is there, and for the ways out. Which
+/// lanes belong to flows that are known, as it seems, and may follow them, and which begin flows.
+fn look_up(engine: &mut Engine, lanes: Lanes) -> (Lanes, Lanes) {
+    let Engine { express, tracker, .. } = engine;
+    let Express { v4, v6, lanes: notes, .. } = express;
+    let follow = notes.datagrams.and(notes.segments);
+    let (of_v6, of_v4) = lanes.split(follow.and(notes.syns)).0.split(notes.v6);
+    let mut found = Lanes::default();
+    if !of_v4.is_empty() {
+        found = look_up_family::<u32>(tracker, v4, notes, of_v4);
+    }
+    if !of_v6.is_empty() {
+        found = found.and(look_up_family::<u128>(tracker, v6, notes, of_v6));
+    }
+    let begin = lanes.split(notes.datagrams.and(notes.syns)).0;
+    (found.split(follow).0, begin.split(found).1)
+}
+
+#[inline(never)]
+fn look_up_family<A: Lane>(
+    tracker: &Tracker,
+    remembered: &Adjacencies<A>,
+    notes: &mut Notes,
+    lanes: Lanes,
+) -> Lanes {
+    let mut found = Lanes::default();
+    for lane in lanes {
+        let set = remembered.prefetch(towards(A::key(notes, lane), notes.each[lane].lean.sender));
+        let note = &mut notes.each[lane];
+        note.set = set;
+        if let Some(candidate) = tracker.candidate::<A>(note.place) {
+            note.candidate = candidate;
+            found.add(lane);
         }
     }
-    fresh
+    let missed = lanes.split(found).1;
+    if missed.is_empty() { found } else { found.and(look_further::<A>(tracker, notes, missed)) }
+}
+
+/// Looks for flows that are not where they would be first.
+#[inline(never)]
+fn look_further<A: Lane>(tracker: &Tracker, notes: &mut Notes, lanes: Lanes) -> Lanes {
+    for lane in lanes {
+        tracker.prefetch_second::<A>(notes.each[lane].place);
+    }
+    let mut found = Lanes::default();
+    for lane in lanes {
+        let note = &mut notes.each[lane];
+        if let Some(candidate) = tracker.second_candidate::<A>(note.place) {
+            note.candidate = candidate;
+            found.add(lane);
+        }
+    }
+    found
 }
 
 /// The address that a packet goes to.
@@ -375,74 +473,6 @@ enum Course {
     Whole,
 }
 
-#[inline]
-fn go(engine: &mut Engine, now: Tick, settled: Settled, batch: &mut Batch, lane: usize) -> Course {
-    let course = if engine.express.lanes.v6.has(lane) {
-        go_by::<u128>(engine, now, settled, batch, lane)
-    } else {
-        go_by::<u32>(engine, now, settled, batch, lane)
-    };
-    course.unwrap_or(Course::Whole)
-}
-
-#[inline]
-fn go_by<A: Lane>(
-    engine: &mut Engine,
-    now: Tick,
-    settled: Settled,
-    batch: &mut Batch,
-    lane: usize,
-) -> Option<Course> {
-    let Engine { express, tracker, generation, neighbors, arena, queues, counters, .. } = engine;
-    let key = A::key(&express.lanes, lane);
-    let Note { hash, candidate, set, lean, .. } = &express.lanes.each[lane];
-    let (set, lean) = (*set, *lean);
-    let gate = express.gates.of(VlanIndex(lean.gate));
-    let epoch = generation.epoch();
-    let entrance = tracker.enter(settled, (*candidate, *hash), (key, lean.sender), gate.key, epoch)?;
-    let network = generation.network();
-    if gate.asks_bindings {
-        let source = towards(key, lean.sender.other()).address();
-        let mac = link::source(arena.bytes(batch.frame(lane)));
-        if !network.is_binding(gate.index, source, mac) {
-            return None;
-        }
-    }
-    let (standing, address) = (Standing { now, epoch, neighbors }, towards(key, lean.sender));
-    let remembered = A::remembered(express);
-    let adjacency = match remembered.find(standing, set, address) {
-        Some(adjacency) => adjacency,
-        None => remembered.look_up(standing, network, address)?,
-    };
-    let exit = express.gates.of(adjacency.egress);
-    if !fits(arena, &lean, exit) {
-        return None;
-    }
-    if lean.kind == Kind::Acknowledgment {
-        let head: &[u8; HEAD] = arena.head(batch.frame(lane))?;
-        if let Err(reason) = tracker.acknowledge::<A>(settled, entrance, &lean::segment(head, &lean)) {
-            // Whoever tells of drops reads what the frame was.
-            batch.packets[lane] = Packet::parse(arena.bytes(batch.frame(lane)));
-            batch.settle(lane, Outcome::dropped(reason));
-            counters.drop(reason);
-            return Some(Course::Dropped);
-        }
-    } else {
-        tracker.datagram::<A>(settled, entrance);
-    }
-    batch.controls[lane] = lean.control;
-    tracker.count_entered::<A>(settled, entrance, lean.ip_length());
-    let outcome = &mut batch.outcomes[lane];
-    outcome.rule = entrance.rule;
-    outcome.flow = Some(match entrance.relation() {
-        Relation::Established => FlowRole::Established,
-        Relation::Reply => FlowRole::Reply,
-    });
-    outcome.out = Out::To(exit.key);
-    depart::<A>(arena, queues, batch, lane, &lean, &adjacency, exit);
-    Some(Course::Passed)
-}
-
 /// Whether a frame may leave by a VLAN: by its MTU, and with the tag in its chunk.
 #[inline(always)]
 fn fits(arena: &Arena, lean: &Lean, exit: &Gate) -> bool {
@@ -455,30 +485,31 @@ fn fits(arena: &Arena, lean: &Lean, exit: &Gate) -> bool {
 /// Rewrites the frame of a lane, which fits, and queues it.
 #[inline(always)]
 fn depart<A: Lane>(
-    arena: &Arena,
+    (arena, heads): (&Arena, Heads<'_>),
     queues: &mut [TxQueue],
     batch: &mut Batch,
     lane: usize,
     lean: &Lean,
-    adjacency: &Adjacency,
-    exit: &Gate,
+    macs: &[u8; rewrite::MACS],
+    exit: VlanKey,
 ) {
-    let (end, vid) = (usize::from(lean.end), exit.key.vid());
-    let mut frame = batch.lend(lane).expect("a live lane has its frame");
-    let head = arena.head_mut(&mut frame).expect("what was read has a head");
+    let (end, vid) = (usize::from(lean.end), exit.vid());
+    let frame = batch.frame_mut(lane);
+    let head = heads.of_mut(frame);
     let is_v4 = size_of::<A>() == size_of::<u32>();
     match lean.has_tag() {
         true => rewrite::take_hop_at(head, HEADER + TAG, is_v4),
         false => rewrite::take_hop_at(head, HEADER, is_v4),
     }
-    head[..rewrite::MACS].copy_from_slice(&adjacency.macs);
+    head[..rewrite::MACS].copy_from_slice(macs);
     if lean.has_tag() && vid != 0 {
         // Between two tagged VLANs, as most frames go.
         rewrite::retag_at(head, lean.control, vid);
-        arena.set_length(&mut frame, end);
+        arena.set_length(frame, end);
     } else {
-        let fits = rewrite::push_or_pop(arena, &mut frame, end, lean.has_tag(), vid);
+        let fits = rewrite::push_or_pop(arena, frame, end, lean.has_tag(), vid);
         debug_assert!(fits, "that was seen to");
     }
-    queues[exit.key.port().index()].push(frame, Origin::Forwarded);
+    let frame = batch.lend(lane).expect("a live lane has its frame");
+    queues[exit.port().index()].push(frame, Origin::Forwarded);
 }

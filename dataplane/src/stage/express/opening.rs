@@ -13,7 +13,7 @@
 use super::lean::{Kind, Lean, segment};
 use super::{Course, Express, Filter, Lane, Notes, depart, fits};
 use crate::adjacency::{Adjacencies, Standing};
-use crate::arena::{Arena, HEAD};
+use crate::arena::Arena;
 use crate::batch::{Batch, FlowRole, LANES, Lanes, Out, Outcome, Verdict};
 use crate::engine::Engine;
 use crate::generation::Generation;
@@ -153,7 +153,7 @@ impl Asker<'_> {
             if !is_sound {
                 continue;
             }
-            let known = remembered.find(self.standing, note.set, destination);
+            let known = remembered.find(self.standing, note.set, destination).copied();
             let known = known.or_else(|| remembered.look_up(self.standing, network, destination));
             let Some(adjacency) = known else { continue };
             if adjacency.egress == gate.index && !gate.hairpin {
@@ -272,7 +272,8 @@ fn begin_by<A: Lane>(
     if (openings.is_doubtful || openings.begun.has(hash)) && tracker.knows(&key, hash) {
         return None;
     }
-    let head: &[u8; HEAD] = arena.head(batch.frame(lane))?;
+    let heads = arena.heads()?;
+    let head = heads.of(batch.frame(lane));
     let mac = link::source(head);
     let ttl = head[usize::from(lean.ip) + if size_of::<A>() == size_of::<u32>() { 8 } else { 7 }];
     let flags = head[usize::from(lean.upper) + 13];
@@ -299,7 +300,8 @@ fn begin_by<A: Lane>(
             let destination = ends(&key, lean.sender).1.0;
             let standing = Standing { now, epoch: generation.epoch(), neighbors };
             let terms = judge::terms(generation, decision, None);
-            let adjacency = A::remembered(express).find(standing, set, destination)?;
+            let Express { v4, v6, .. } = express;
+            let adjacency = A::remembered(v4, v6).find(standing, set, destination)?;
             let (gate, exit) = (express.gates.of(VlanIndex(lean.gate)), express.gates.of(adjacency.egress));
             if terms.max_flows.is_some() || !fits(arena, &lean, exit) {
                 return None;
@@ -316,7 +318,7 @@ fn begin_by<A: Lane>(
                     batch.outcomes[lane] = outcome;
                     batch.controls[lane] = lean.control;
                     note_packet(&mut batch.packets[lane], (ttl, flags), &lean, &key);
-                    depart::<A>(arena, queues, batch, lane, &lean, &adjacency, exit);
+                    depart::<A>((arena, heads), queues, batch, lane, &lean, &adjacency.macs, exit.key);
                     return Some(Course::Passed);
                 }
                 Err(reason) => reason,
