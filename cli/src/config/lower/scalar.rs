@@ -265,7 +265,7 @@ pub(crate) fn ports_text(row: &Row<'_>, key: &'static str) -> Option<(String, Sp
     let value = row.value(key)?;
     match &value.data {
         Data::Integer(Some(number)) => Some((number.to_string(), value.span)),
-        Data::Text(text) => Some((text.clone(), value.span)),
+        Data::Text(text) => Some((text.to_string(), value.span)),
         _ => None,
     }
 }

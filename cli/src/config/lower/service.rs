@@ -98,6 +98,9 @@ fn resolve(start: usize, own: &[Vec<Service>], references: &[Vec<(usize, Span)>]
 }
 
 fn once(mut services: Vec<Service>) -> Vec<Service> {
+    if services.len() <= 1 {
+        return services;
+    }
     let mut seen = std::collections::HashSet::new();
     services.retain(|service| seen.insert(*service));
     services
