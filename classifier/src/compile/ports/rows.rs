@@ -95,12 +95,19 @@ impl Shapes {
     fn number(&mut self, indices: &[u16]) -> u32 {
         let mut shape = Vec::with_capacity(self.blocks_of_shape);
         let mut words = [0; Block::LEN / 2];
+        // Neighbours are alike more often than not.
+        let mut last = None;
         for block in indices.chunks_exact(Block::LEN) {
             for (word, pair) in words.iter_mut().zip(block.chunks_exact(2)) {
                 *word = u32::from(pair[0]) | u32::from(pair[1]) << 16;
             }
             // Number 0 is the empty slice, which is no block and no shape.
-            shape.push(self.blocks.number(&words) - 1);
+            let number = match last {
+                Some((known, number)) if known == words => number,
+                Some(_) | None => self.blocks.number(&words) - 1,
+            };
+            last = Some((words, number));
+            shape.push(number);
         }
         let number = self.shapes.number(&shape) - 1;
         number * self.blocks_of_shape as u32

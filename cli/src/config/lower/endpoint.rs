@@ -97,8 +97,12 @@ impl Scope<'_> {
             let macs = vec![scalar::mac(rest(mac), out)?];
             return selector(Selector { macs, ..Selector::default() });
         }
-        let is_segment = self.place == Place::Rule && self.segments.has(text.value);
-        if !is_segment && scalar::looks_like_address(text.value) {
+        if self.place == Place::Rule
+            && let Some(id) = self.segments.get(text.value)
+        {
+            return Some(Endpoint::Member(Member::Segment(id)));
+        }
+        if scalar::looks_like_address(text.value) {
             let addresses = vec![scalar::range(text, out)?];
             return selector(Selector { addresses, ..Selector::default() });
         }

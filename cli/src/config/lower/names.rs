@@ -23,6 +23,11 @@ impl<T: Copy> Names<T> {
         Names { what, known: HashMap::new(), helps: RefCell::default() }
     }
 
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.known.reserve(count);
+    }
+
     /// Gives a name to something; false, with an error, where something else has it.
     pub(crate) fn declare(&mut self, name: Located<&str>, thing: T, out: &mut Vec<Diagnostic>) -> bool {
         let what = self.what;
