@@ -103,7 +103,8 @@ impl Interner {
     }
 
     fn grow(&mut self) {
-        let size = self.slots.len() * 2;
+        // Slices are hashed anew each time: few times, while there is little to lose.
+        let size = self.slots.len() * if self.slots.len() < 1 << 16 { 4 } else { 2 };
         let mut slots = vec![0; size];
         for number in 0..self.ends.len() as u32 {
             let mut slot = Self::hash(self.get(number)) & (size - 1);

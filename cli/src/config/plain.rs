@@ -160,9 +160,37 @@ fn has_twice(table: &Table<'_>) -> bool {
     !entries.iter().all(|entry| seen.insert(&*entry.key))
 }
 
-/// What a byte is within a string or a comment.
-fn is_control(byte: u8) -> bool {
-    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+/// What no string and no comment holds.
+const CONTROL: u8 = 1;
+/// What ends a string in double quotes, or the plain part of one.
+const QUOTE: u8 = 2;
+/// What ends a string in single quotes.
+const APOSTROPHE: u8 = 4;
+/// What is part of a key without quotes.
+const BARE: u8 = 8;
+
+/// What each byte is.
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let it = byte as u8;
+        if (it < 0x20 && it != b'\t') || it == 0x7f {
+            kinds[byte] = CONTROL | QUOTE | APOSTROPHE;
+        } else if it == b'"' || it == b'\\' {
+            kinds[byte] = QUOTE;
+        } else if it == b'\'' {
+            kinds[byte] = APOSTROPHE;
+        } else if it.is_ascii_alphanumeric() || it == b'_' || it == b'-' {
+            kinds[byte] = BARE;
+        }
+        byte += 1;
+    }
+    kinds
+};
+
+fn is_of(kind: u8) -> impl Fn(u8) -> bool {
+    move |byte| KINDS[usize::from(byte)] & kind != 0
 }
 
 struct Reader<'t> {
@@ -200,7 +228,7 @@ impl<'t> Reader<'t> {
     fn end_of_line(&mut self) -> Option<()> {
         self.skip_blanks();
         if self.peek() == Some(b'#') {
-            self.at = self.find(is_control).unwrap_or(self.bytes.len());
+            self.at = self.find(is_of(CONTROL)).unwrap_or(self.bytes.len());
         }
         match self.peek() {
             None => Some(()),
@@ -258,14 +286,14 @@ impl<'t> Reader<'t> {
         let key = match self.peek()? {
             quote @ (b'"' | b'\'') => {
                 self.at += 1;
-                let end = self.find(|byte| byte == quote || byte == b'\\' || is_control(byte))?;
+                let end = self.find(is_of(if quote == b'"' { QUOTE } else { APOSTROPHE }))?;
                 let key = &self.text[self.at..end];
                 self.at = end;
                 self.takes(quote)?;
                 key
             }
             _ => {
-                let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+                let is_bare = is_of(BARE);
                 self.at = self.find(|byte| !is_bare(byte)).unwrap_or(self.bytes.len());
                 &self.text[start..self.at]
             }
@@ -306,9 +334,9 @@ impl<'t> Reader<'t> {
         self.at += 1;
         let start = self.at;
         let is_basic = quote == b'"';
-        let end = self.find(|byte| byte == quote || is_control(byte) || (is_basic && byte == b'\\'))?;
+        let end = if is_basic { self.find(is_of(QUOTE)) } else { self.find(is_of(APOSTROPHE)) }?;
         self.at = end;
-        if self.peek() == Some(b'\\') {
+        if is_basic && self.peek() == Some(b'\\') {
             return self.escaped(start);
         }
         self.takes(quote)?;
@@ -327,7 +355,7 @@ impl<'t> Reader<'t> {
                 _ => return None,
             });
             self.at += 1;
-            let end = self.find(|byte| byte == b'"' || byte == b'\\' || is_control(byte))?;
+            let end = self.find(is_of(QUOTE))?;
             all.push_str(&self.text[self.at..end]);
             self.at = end;
         }
@@ -344,7 +372,7 @@ impl<'t> Reader<'t> {
         let end = self.at + self.text[self.at..].find(mark)?;
         let text = &self.text[self.at..end];
         self.at = end + mark.len();
-        let is_plain = |byte: u8| byte == b'\n' || !(is_control(byte) || byte == b'\\');
+        let is_plain = |byte: u8| byte == b'\n' || !(is_of(CONTROL)(byte) || byte == b'\\');
         // Up to two more quotes would belong to the text.
         let is_over = self.peek() != Some(mark.as_bytes()[0]);
         (is_over && text.bytes().all(is_plain)).then_some(Cow::Borrowed(text))
@@ -358,11 +386,13 @@ impl<'t> Reader<'t> {
             if self.takes(b']').is_some() {
                 return Some(all);
             }
+            let value = self.value(depth)?;
+            // Most lists have one item, and room for no more.
             if all.is_empty() {
-                // Most lists have one item.
-                all.reserve_exact(1);
+                all = vec![value]
+            } else {
+                all.push(value)
             }
-            all.push(self.value(depth)?);
             self.skip_lines()?;
             if self.takes(b',').is_none() {
                 self.takes(b']')?;

@@ -125,6 +125,7 @@ impl Services {
         let mut all = Vec::new();
         for item in row.items("service") {
             match form(item, &self.names, out) {
+                Some(Form::Service(service)) if all.is_empty() => all = vec![service],
                 Some(Form::Service(service)) => all.push(service),
                 Some(Form::Named(index)) => all.extend(self.resolved[index].iter().copied()),
                 None => {}
