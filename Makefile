@@ -43,7 +43,7 @@ replay: build ## Judge the sample capture, a line per frame; needs no rights
 
 test: check portable ## All checks: format, lints, every test (those with namespaces as root), tables held against the scan, instructions a packet
 	$(CARGO) test --workspace --locked
-	$(CARGO) build --workspace --release --locked
+	$(CARGO) build --release --locked -p bulkhead-perf
 	$(VERIFY) --rules 20000 --segments 500 --prefixes 5000 --v6 0.3 --varied --entangled 200 --packets 200000 \
 		--scanned 500
 	@if [ -d $(FILTER_SETS) ]; then \

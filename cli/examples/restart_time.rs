@@ -8,7 +8,7 @@ use classifier::flow::{Domain, FlowKey};
 use classifier::policy::Timestamp;
 use classifier::wire::{TcpFlags, TcpSegment, Transport, protocol};
 use cli::config;
-use cli::run::{Resumption, StateDirectory};
+use cli::run::{Leaving, Newcomers, Resumption, StateDirectory};
 use conntrack::time::Tick;
 use conntrack::{Epoch, Packet, Terms, Tracked, Tracker};
 use dataplane::arena::Arena;
@@ -93,10 +93,17 @@ fn main() {
     let names = names(&configuration.topology, &generations);
     let state = StateDirectory::take(Path::new(&directory)).expect("the directory is free");
     let began = Instant::now();
-    let saved = state.save(&[tracker], &names, &configuration).expect("it can be written");
+    let leaving = Leaving { trackers: &[tracker], names: &names, configuration: &configuration };
+    let saved = state.save(&leaving).expect("it can be written");
     println!("saved {saved} flows in {:.3} s", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let resumption = state.restore(&mut engines, &owners, START, &names, &configuration);
+    let resumption = state.restore(Newcomers {
+        engines: &mut engines,
+        owners: &owners,
+        now: START,
+        names: &names,
+        configuration: &configuration,
+    });
     println!("restored in {:.3} s: {resumption}", began.elapsed().as_secs_f64());
     assert!(matches!(resumption, Resumption::Restored { flows, .. } if flows.flows == saved));
 }

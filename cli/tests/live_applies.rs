@@ -2,18 +2,21 @@
 //! directions of every flow on different ones, two streams of numbered datagrams, and transfers whose hash is checked.
 //!
 //! `BULKHEAD_APPLIES` and `BULKHEAD_RULES` make it longer and the policies larger; `perf/applies.sh` runs it like that.
+//! `BULKHEAD_BUFFER` is what the listeners have room for, in bytes: with 200,000, which is a socket's default, they lose
+//! datagrams themselves where they don't get a core for a third of a second.
 
 mod live;
 mod root;
 
 use cli::config::{Bundle, BundleFile};
 use cli::control::{ApplyOptions, Client, Request, Show};
+use cli::testbed::Namespace;
 use live::queues::{bed, queue_by_core, source, text};
 use live::{APP, GatewayFile, Program, SOON, at, socket};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -86,6 +89,19 @@ fn heard(socket: &UdpSocket, stop: &AtomicBool) -> Vec<(u64, u64)> {
     }
 }
 
+/// Datagrams that the kernel dropped on their way between gateway and listener, which no count of the gateway has: for the
+/// listeners' buffers were full (`RcvbufErrors` of /proc/net/snmp), or the queue before a core's softirq
+/// (`net.core.netdev_max_backlog`, the second column of /proc/net/softnet_stat).
+fn lost_beside(listener: &Namespace) -> [u64; 2] {
+    let read = |name: &str| std::fs::read_to_string(Path::new("/proc/thread-self/net").join(name)).unwrap();
+    let snmp = listener.enter(|| read("snmp"));
+    let udp: Vec<Vec<&str>> =
+        snmp.lines().filter(|l| l.starts_with("Udp:")).map(|l| l.split(' ').collect()).collect();
+    let column = udp[0].iter().position(|name| *name == "RcvbufErrors").unwrap();
+    let dropped = |line: &str| u64::from_str_radix(line.split(' ').nth(1).unwrap(), 16).unwrap();
+    [udp[1][column].parse().unwrap(), read("softnet_stat").lines().map(dropped).sum()]
+}
+
 /// A folder for the gateway's versions, removed at the end.
 struct State(PathBuf);
 
@@ -149,7 +165,7 @@ fn ten_policies_a_second_lose_nothing_that_all_allow_and_cut_at_once_what_one_de
     let sockets = |port: u16, n: u8| {
         let ear = app.udp_socket(at(port)).unwrap();
         // Who listens may not have a core for a while, and has lost nothing then.
-        set_socket_recv_buffer_size_force(&ear, 8 << 20).unwrap();
+        set_socket_recv_buffer_size_force(&ear, setting("BULKHEAD_BUFFER", 8 << 20) as usize).unwrap();
         let mouth = web.udp_socket(SocketAddr::new(source(n), 0)).unwrap();
         mouth.connect(at(port)).unwrap();
         (mouth, ear)
@@ -164,6 +180,7 @@ fn ten_policies_a_second_lose_nothing_that_all_allow_and_cut_at_once_what_one_de
     // Before a policy allows the other stream again it pauses: what was sent before and is judged after would come through.
     let (pause, never) = (Pause::default(), Pause::default());
     let mut all = Vec::new();
+    let beside = lost_beside(app.namespace());
     let (sent, transfers, kept_heard, cut_heard) = std::thread::scope(|scope| {
         let sender = scope.spawn(|| stream(&kept, begun, &never, &stop_sending));
         let other = scope.spawn(|| stream(&cut, begun, &pause, &stop_sending));
@@ -199,6 +216,7 @@ fn ten_policies_a_second_lose_nothing_that_all_allow_and_cut_at_once_what_one_de
         stop_hearing.store(true, Ordering::Relaxed);
         (sent, transfers, ears.0.join().unwrap(), ears.1.join().unwrap())
     });
+    let beside_after = lost_beside(app.namespace());
     let mut ports = Vec::new();
     client.ask(Request::Show { what: Show::Ports }, |item| ports.extend(item)).unwrap();
     program.signal(libc::SIGTERM);
@@ -225,7 +243,8 @@ fn ten_policies_a_second_lose_nothing_that_all_allow_and_cut_at_once_what_one_de
         "cut_ms": times(cut_after), "cut_late": late,
         "datagrams": sent, "lost": sent - numbers.len() as u64, "reordered": reordered,
         "other_stream_through": cut_heard.len(), "transfers": transfers, "transferred_bytes": transfers * TRANSFER,
-        // Where it was lost, if it was: by the gateway, or before it.
+        // Where it was lost, if it was: behind the gateway, by it, or before it.
+        "listeners_and_backlog": [beside_after[0] - beside[0], beside_after[1] - beside[1]],
         "dropped": counters["dropped"], "kernel": ports.iter().map(|port| &port["kernel"]).collect::<Vec<_>>(),
     });
     println!("{report}");

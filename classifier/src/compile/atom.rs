@@ -7,6 +7,7 @@
 use super::intern::WordHashMap;
 use crate::addr::{IpRange, Mac, VlanKey};
 use crate::policy::{EndpointSet, Member, Policy, RuleId, SegmentId, Selector};
+use std::collections::hash_map::Entry;
 
 /// The number of a distinct `from` or `to` that is not `any`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -78,17 +79,17 @@ impl<'p> Atoms<'p> {
             gates: Vec::new(),
             sets: Vec::new(),
             segments: u32::try_from(policy.segments().len()).expect("segment ids are 32 bits wide"),
-            set_ids: WordHashMap::default(),
+            set_ids: WordHashMap::with_capacity_and_hasher(rules.len(), Default::default()),
             gate_ids: WordHashMap::default(),
         };
         for id in rules {
             let rule = policy.rule(*id);
             for set in [&rule.from, &rule.to] {
                 if let EndpointSet::OneOf(members) = set
-                    && !atoms.set_ids.contains_key(members.as_slice())
+                    && let Entry::Vacant(vacant) = atoms.set_ids.entry(members)
                 {
                     let number = u32::try_from(atoms.sets.len()).expect("two sets per rule at most");
-                    atoms.set_ids.insert(members, SetId(number));
+                    vacant.insert(SetId(number));
                     atoms.sets.push(members);
                 }
             }

@@ -4,7 +4,7 @@ use super::cell::RawCells;
 use super::combined::{Combined, is_narrow};
 use super::intern::{Interner, WordHashMap};
 use super::level::Side;
-use super::ports::{LinePlan, RowContents, RowPlan};
+use super::ports::{LinePlan, RowContents, RowPlan, RuleServices};
 use super::service::LineBuilder;
 use super::word_map::word_map;
 use super::{CompileError, Limits};
@@ -51,12 +51,15 @@ pub(super) fn fast(
         (raw.coarse_sources(), raw.coarse_destinations())
     };
     let (rows, columns) = (representatives(&coarse_from), representatives(&coarse_to));
-    if rows.len() * columns.len() > limits.matrix {
-        return layered(policy, raw, classes, builder, limits);
-    }
     // Where there is no rule yet, lines are as small, and take any rule that is put in later.
     let has_rules = !builder.ranked().is_empty();
-    let plan = if is_full && has_rules { RowPlan::new(policy, builder, true, limits.rows) } else { None };
+    let services = if has_rules || !is_full { RuleServices::new(policy, builder) } else { None };
+    let services = services.as_ref();
+    if rows.len() * columns.len() > limits.matrix {
+        return layered(policy, raw, (classes, services), builder, limits);
+    }
+    let plan = services.map(|services| RowPlan::new(policy, services, true, limits.rows));
+    let plan = if is_full { plan } else { None };
     // Full cells of wide policies are many. Where they are too many for direct rows, layers are tried before they
     // are all made.
     let most = plan.as_ref().map_or(usize::MAX, RowPlan::most_direct);
@@ -64,7 +67,7 @@ pub(super) fn fast(
     let matrix = match raw.matrix(&rows, &columns, in_matrix, &mut combined, most) {
         Some(matrix) => matrix,
         None => {
-            if let Ok(fast) = layered(policy, raw, classes, builder, limits)? {
+            if let Ok(fast) = layered(policy, raw, (classes, services), builder, limits)? {
                 return Ok(Ok(fast));
             }
             let all = raw.matrix(&rows, &columns, in_matrix, &mut combined, usize::MAX);
@@ -73,21 +76,21 @@ pub(super) fn fast(
     };
     let narrow = if is_full { Vec::new() } else { raw.narrow(true, &mut combined) };
     if combined.ranks() > RANKS {
-        return layered(policy, raw, classes, builder, limits);
+        return layered(policy, raw, (classes, services), builder, limits);
     }
     let lists = combined.finish(builder, true);
     let plan = if is_full {
         plan
     } else {
         // Beside a hash, lines are smaller than rows, and can be changed in place.
-        let plan = RowPlan::new(policy, builder, true, limits.rows);
+        let plan = services.map(|services| RowPlan::new(policy, services, true, limits.rows));
         plan.filter(|plan| plan.width() * lists.len() <= limits.rows >> 4)
     };
     let (ports, cells, meanings) = match plan.and_then(|plan| plan.build(&lists, builder)) {
         Some(rows) => rows.contents,
         None => {
             // Without wide rules layers have nothing to keep apart, and lines are faster and can be changed in place.
-            if !narrow_only && let Ok(fast) = layered(policy, raw, classes, builder, limits)? {
+            if !narrow_only && let Ok(fast) = layered(policy, raw, (classes, services), builder, limits)? {
                 return Ok(Ok(fast));
             }
             LinePlan::new(policy, builder).build(&lists, builder)?
@@ -139,13 +142,14 @@ fn representatives(coarse: &[u32]) -> Vec<u32> {
 fn layered(
     policy: &Policy,
     raw: &RawCells<'_>,
-    classes: usize,
+    (classes, services): (usize, Option<&RuleServices>),
     builder: &mut LineBuilder<'_>,
     limits: &Limits,
 ) -> Result<Result<Fast, Grouping>, CompileError> {
-    let Some(plan) = RowPlan::new(policy, builder, false, limits.rows) else {
+    let Some(services) = services else {
         return Ok(Err(Grouping::Services));
     };
+    let plan = RowPlan::new(policy, services, false, limits.rows);
     let (from, to) = (raw.from, raw.to);
     let mut combined = Combined::new(raw);
     let (x, y) = (raw.coarse_sources(), raw.coarse_destinations());

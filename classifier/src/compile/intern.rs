@@ -4,10 +4,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// A fast hash for words that come from the policy. Not for keys that a packet chooses.
 #[derive(Clone, Copy, Default)]
-pub(super) struct WordHasher(u64);
+pub(crate) struct WordHasher(u64);
 
 /// A map whose keys are words from the policy.
-pub(super) type WordHashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<WordHasher>>;
+pub(crate) type WordHashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<WordHasher>>;
 
 impl WordHasher {
     fn mix(&mut self, word: u64) {
@@ -103,7 +103,8 @@ impl Interner {
     }
 
     fn grow(&mut self) {
-        let size = self.slots.len() * 2;
+        // Slices are hashed anew each time: few times, while there is little to lose.
+        let size = self.slots.len() * if self.slots.len() < 1 << 16 { 4 } else { 2 };
         let mut slots = vec![0; size];
         for number in 0..self.ends.len() as u32 {
             let mut slot = Self::hash(self.get(number)) & (size - 1);

@@ -37,6 +37,7 @@ mod word_map;
 
 pub use cost::{RuleCost, Survey, Width};
 pub use editor::{Change, EditError, Editor, RebuildError};
+pub(crate) use intern::WordHashMap;
 pub use limit::{CompileError, Limits};
 pub(crate) use prefix_map::prefix_map;
 
@@ -98,8 +99,8 @@ fn compile_parts<'p>(
     let mut evaluator = Evaluator::new(policy);
     let membership =
         |codes: &Vec<u32>| evaluator.evaluate(&nesting, codes.iter().map(|code| atoms.effect(*code)));
-    let members: Vec<Membership> = placed.effects.iter().map(membership).collect();
-    let of_class: Vec<Vec<u32>> = members.iter().map(|m| m.sets.clone()).collect();
+    let mut members: Vec<Membership> = placed.effects.iter().map(membership).collect();
+    let of_class: Vec<Vec<u32>> = members.iter_mut().map(|m| std::mem::take(&mut m.sets)).collect();
 
     let rules = cell::sides(policy, &order, &atoms);
     let by_place = by_place(&atoms, &nesting);

@@ -75,6 +75,9 @@ pub(super) struct Placed {
 /// Folds the gates of `atoms` into the states that `items` describe: the items that hold for each state of an
 /// address, by its number.
 pub(super) fn place(atoms: &Atoms<'_>, items: &Interner, limits: &Limits) -> Result<Placed, CompileError> {
+    if atoms.gates.is_empty() {
+        return by_address(items, limits);
+    }
     let states = States { states: Vec::new(), numbers: WordHashMap::default(), limit: limits.classes };
     let mut builder = Builder { gates: &atoms.gates, states, cells: 0, limits };
     // Gates whose addresses hold, by state.
@@ -96,6 +99,16 @@ pub(super) fn place(atoms: &Atoms<'_>, items: &Interner, limits: &Limits) -> Res
     let (macs, by_mac) = builder.macs()?;
     let effects = builder.states.states.into_iter().map(|state| state.effects).collect();
     Ok(Placed { table: PlaceTable { vlans, by_vlan, macs, by_mac }, effects })
+}
+
+/// Where no VLAN or MAC means anything, the states are the items themselves.
+fn by_address(items: &Interner, limits: &Limits) -> Result<Placed, CompileError> {
+    if items.len() > limits.classes {
+        return Err(CompileError::Classes { limit: limits.classes });
+    }
+    let nothing = || Refinement { rows: Vec::new(), dense: Vec::new(), sparse: word_map(&[]) };
+    let table = PlaceTable { vlans: None, by_vlan: nothing(), macs: None, by_mac: nothing() };
+    Ok(Placed { table, effects: (0..items.len() as u32).map(|number| items.get(number).to_vec()).collect() })
 }
 
 impl Builder<'_> {

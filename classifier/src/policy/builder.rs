@@ -5,7 +5,7 @@ use super::model::{
     DefaultAction, EndpointSet, Member, Mode, Policy, Rule, Segment, SegmentId, Selector, TierId,
 };
 use crate::addr::IpRange;
-use std::collections::HashMap;
+use crate::compile::WordHashMap;
 use std::fmt;
 
 /// Why a policy was refused. `index` fields count segments or rules in the order in which they were added.
@@ -218,7 +218,8 @@ impl Policy {
 }
 
 fn repeated<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
-    let mut seen: HashMap<&String, u32> = HashMap::new();
+    let mut seen: WordHashMap<&String, u32> =
+        WordHashMap::with_capacity_and_hasher(names.size_hint().0, Default::default());
     let mut twice = Vec::new();
     for name in names {
         let count = seen.entry(name).or_insert(0);

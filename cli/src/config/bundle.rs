@@ -59,6 +59,12 @@ impl Bundle {
         hex(&hash.finalize())
     }
 
+    fn file(&self, path: &Path) -> io::Result<&BundleFile> {
+        let wanted = plain(path);
+        let file = self.files.iter().find(|file| plain(&file.path) == wanted);
+        file.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     /// The name of the gateway file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -90,13 +96,11 @@ fn plain(path: &Path) -> PathBuf {
 
 impl Files for Bundle {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let wanted = plain(path);
-        let file = self.files.iter().find(|file| plain(&file.path) == wanted);
-        file.map(|file| file.text.clone().into_bytes()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.file(path).map(|file| file.text.clone().into_bytes())
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
-        self.read(path).map(|_| plain(path))
+        self.file(path).map(|_| plain(path))
     }
 
     fn expand(&self, base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {

@@ -4,7 +4,7 @@
 
 use super::bundle::{Disk, Files};
 use super::source::Sources;
-use super::tree::{Data, Table};
+use super::tree::{Data, Table, Texts};
 use super::{Configuration, include, lower, merge, shape};
 use crate::diagnostic::{Diagnostic, Report};
 use classifier::policy::{DefaultAction, Mode, PolicyBuilder, Timestamp};
@@ -23,23 +23,19 @@ pub fn deny_all_of_file(path: &Path, now: Timestamp) -> Configuration {
 }
 
 fn from_files(files: &dyn Files, path: &Path, now: Timestamp) -> Configuration {
-    let (sources, trees) = match include::read(files, path, &mut Vec::new()) {
+    let texts = Texts::default();
+    let (sources, trees) = match include::read(files, path, &texts, &mut Vec::new()) {
         Ok(read) => (Arc::new(read.sources), read.trees),
         Err(_) => (Arc::new(Sources::default()), Vec::new()),
-    };
-    let of_the_box = |tree: &Table| {
-        let mut tree = tree.clone();
-        tree.entries.retain(|entry| OF_THE_BOX.contains(&entry.key.as_str()));
-        tree
     };
     let whole = lowered(&sources, trees.iter().map(of_the_box).collect(), now);
     if let Some(configuration) = whole {
         return configuration;
     }
     let mut sound = lowered(&sources, Vec::new(), now).expect("nothing at all is a sound configuration");
-    let mut kept: Vec<Table> = Vec::new();
+    let mut kept: Vec<Table<'_>> = Vec::new();
     for entry in trees.into_iter().flat_map(|tree| tree.entries) {
-        let ("port", Data::List(ports)) = (entry.key.as_str(), &entry.value.data) else { continue };
+        let ("port", Data::List(ports)) = (&*entry.key, &entry.value.data) else { continue };
         for port in ports {
             let mut one = entry.clone();
             one.value.data = Data::List(vec![port.clone()]);
@@ -51,6 +47,12 @@ fn from_files(files: &dyn Files, path: &Path, now: Timestamp) -> Configuration {
         }
     }
     sound
+}
+
+fn of_the_box<'t>(tree: &Table<'t>) -> Table<'t> {
+    let mut tree = tree.clone();
+    tree.entries.retain(|entry| OF_THE_BOX.contains(&&*entry.key));
+    tree
 }
 
 /// The box of a configuration, and nothing that passes.
@@ -74,7 +76,7 @@ pub fn deny_all_of(configuration: &Configuration) -> Configuration {
 }
 
 /// What the trees mean, where there is nothing wrong with them.
-fn lowered(sources: &Arc<Sources>, trees: Vec<Table>, now: Timestamp) -> Option<Configuration> {
+fn lowered(sources: &Arc<Sources>, trees: Vec<Table<'_>>, now: Timestamp) -> Option<Configuration> {
     let mut out: Vec<Diagnostic> = Vec::new();
     for tree in &trees {
         shape::check(tree, &mut out);

@@ -3,25 +3,27 @@
 
 use super::bundle::Files;
 use super::source::{FileId, SourceFile, Sources, Span};
-use super::tree::{self, Data, Table};
+use super::tree::{self, Data, Table, Texts};
 use crate::diagnostic::{Code, Diagnostic};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How deep files may include each other.
 const DEPTH_LIMIT: usize = 32;
 
 /// What was read.
-pub(crate) struct Read {
+pub(crate) struct Read<'t> {
     pub(crate) sources: Sources,
     /// One for each file, in the order of the sources.
-    pub(crate) trees: Vec<Table>,
+    pub(crate) trees: Vec<Table<'t>>,
 }
 
-struct Reader<'a> {
+struct Reader<'a, 't> {
     files: &'a dyn Files,
-    read: Read,
+    texts: &'t Texts,
+    read: Read<'t>,
     /// By canonical path: where a file was included first; the gateway file was not.
     seen: HashMap<PathBuf, Option<Span>>,
     /// The canonical paths of the files that are being read.
@@ -29,13 +31,19 @@ struct Reader<'a> {
     out: &'a mut Vec<Diagnostic>,
 }
 
-/// Reads all files. Only a gateway file that can't be read at all is a failure.
-pub(crate) fn read(files: &dyn Files, path: &Path, out: &mut Vec<Diagnostic>) -> io::Result<Read> {
+/// Reads all files; what they say is kept in `texts`. Only a gateway file that can't be read at all is a failure.
+pub(crate) fn read<'t>(
+    files: &dyn Files,
+    path: &Path,
+    texts: &'t Texts,
+    out: &mut Vec<Diagnostic>,
+) -> io::Result<Read<'t>> {
     let bytes = files.read(path)?;
     // A pipe (`<(…)`, /dev/stdin) can be read, and has no other name; nothing includes it.
     let canonical = files.canonical(path).unwrap_or_else(|_| path.to_owned());
     let mut reader = Reader {
         files,
+        texts,
         read: Read { sources: Sources::default(), trees: Vec::new() },
         seen: HashMap::from([(canonical.clone(), None)]),
         open: vec![canonical],
@@ -45,7 +53,7 @@ pub(crate) fn read(files: &dyn Files, path: &Path, out: &mut Vec<Diagnostic>) ->
     Ok(reader.read)
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn file(&mut self, path: &Path, bytes: Vec<u8>) {
         let (text, bad_byte) = match String::from_utf8(bytes) {
             Ok(text) => (text, None),
@@ -54,7 +62,9 @@ impl Reader<'_> {
                 (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(at))
             }
         };
-        let id = self.read.sources.add(SourceFile::new(path.to_owned(), text));
+        let file = SourceFile::new(path.to_owned(), text);
+        let text = self.texts.keep(Arc::clone(file.shared_text()));
+        let id = self.read.sources.add(file);
         if let Some(at) = bad_byte {
             self.out.push(
                 Diagnostic::error(Code::NotUtf8, Span::new(id, at..at + 1), "the file is not UTF-8")
@@ -62,7 +72,7 @@ impl Reader<'_> {
                     .help("save the file as UTF-8, the only encoding that TOML has"),
             );
         }
-        let (table, errors) = tree::parse(id, self.read.sources.file(id).text());
+        let (table, errors) = tree::parse(id, text);
         for error in errors {
             self.out.push(syntax_error(&error, self.read.sources.file(id)));
         }
@@ -158,7 +168,7 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// The entries of `include`. What has the wrong shape is reported with all other wrong shapes.
-fn includes(table: &Table) -> Vec<(String, Span)> {
+fn includes(table: &Table<'_>) -> Vec<(String, Span)> {
     let Some(entry) = table.get("include") else { return Vec::new() };
     let items = match &entry.value.data {
         Data::List(items) => items.as_slice(),
@@ -167,7 +177,7 @@ fn includes(table: &Table) -> Vec<(String, Span)> {
     items
         .iter()
         .filter_map(|item| match &item.data {
-            Data::Text(text) => Some((text.clone(), item.span)),
+            Data::Text(text) => Some((text.to_string(), item.span)),
             _ => None,
         })
         .collect()

@@ -6,12 +6,13 @@
 use super::keys::{Kind, ROOT};
 use super::tree::{Data, Entry, Table};
 use crate::diagnostic::{Code, Diagnostic};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// One tree of all. What has the wrong shape is left out: it has been reported.
-pub(crate) fn merge(trees: Vec<Table>, out: &mut Vec<Diagnostic>) -> Table {
+pub(crate) fn merge<'t>(trees: Vec<Table<'t>>, out: &mut Vec<Diagnostic>) -> Table<'t> {
     let mut root = Table::default();
-    let mut seen: HashMap<(&'static str, String), super::source::Span> = HashMap::new();
+    let mut seen: HashMap<(&'static str, Cow<'t, str>), super::source::Span> = HashMap::new();
     for entry in trees.into_iter().flat_map(|tree| tree.entries) {
         let Some(spec) = ROOT.key(&entry.key) else { continue };
         let slot = match root.entries.iter().position(|known| known.key == entry.key) {
@@ -48,7 +49,7 @@ pub(crate) fn merge(trees: Vec<Table>, out: &mut Vec<Diagnostic>) -> Table {
     root
 }
 
-fn twice(table: &str, kind: &Kind, inner: &Entry, first: super::source::Span) -> Diagnostic {
+fn twice(table: &str, kind: &Kind, inner: &Entry<'_>, first: super::source::Span) -> Diagnostic {
     let name = &inner.key;
     let diagnostic = match kind {
         Kind::Named(_) => Diagnostic::error(

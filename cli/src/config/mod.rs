@@ -20,6 +20,8 @@ mod locate;
 mod lower;
 mod merge;
 pub(crate) mod near;
+mod on_disk;
+mod plain;
 mod shape;
 pub mod source;
 pub mod testing;
@@ -33,6 +35,7 @@ pub use json_schema::json_schema;
 #[cfg(test)]
 pub(crate) use lower::inline_service;
 pub use lower::inline_text as service_text;
+pub use on_disk::OnDisk;
 
 use crate::diagnostic::{Code, Diagnostic, Report};
 use classifier::addr::{Mac, VlanKey};
@@ -324,7 +327,8 @@ pub fn load_bundle(bundle: &Bundle, now: Timestamp) -> Result<Configuration, Loa
 
 fn load_from(files: &dyn bundle::Files, path: &Path, now: Timestamp) -> Result<Configuration, LoadError> {
     let mut diagnostics = Vec::new();
-    let read = include::read(files, path, &mut diagnostics).map_err(LoadError::Unreadable)?;
+    let texts = tree::Texts::default();
+    let read = include::read(files, path, &texts, &mut diagnostics).map_err(LoadError::Unreadable)?;
     let sources = Arc::new(read.sources);
     for tree in &read.trees {
         shape::check(tree, &mut diagnostics);

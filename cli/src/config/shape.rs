@@ -12,7 +12,7 @@ use super::tree::{Data, Table, Value};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Checks the file's tree; `header` is where a missing key of the top level is reported.
-pub(crate) fn check(root: &Table, out: &mut Vec<Diagnostic>) {
+pub(crate) fn check(root: &Table<'_>, out: &mut Vec<Diagnostic>) {
     // The place is never used: the top level has no key that must be there.
     let start = root.entries.first().map(|entry| entry.key_span);
     if let Some(start) = start {
@@ -21,7 +21,7 @@ pub(crate) fn check(root: &Table, out: &mut Vec<Diagnostic>) {
 }
 
 fn table(
-    table: &Table,
+    table: &Table<'_>,
     spec: &'static TableSpec,
     header: Span,
     outer: &mut Vec<&'static TableSpec>,
@@ -46,7 +46,7 @@ fn table(
 }
 
 fn value(
-    value: &Value,
+    value: &Value<'_>,
     kind: &'static Kind,
     name: &str,
     outer: &mut Vec<&'static TableSpec>,
@@ -66,7 +66,7 @@ fn value(
             }
         }
         (Kind::Choice(choices), Data::Text(word)) => {
-            if !choices.contains(&word.as_str()) {
+            if !choices.contains(&&**word) {
                 out.push(
                     Diagnostic::error(Code::BadChoice, value.span, format!("`{name}` can't be `{word}`"))
                         .help(one_of(word, choices)),
@@ -117,7 +117,7 @@ fn value(
     }
 }
 
-fn wrong_type(value: &Value, kind: &Kind, name: &str) -> Diagnostic {
+fn wrong_type(value: &Value<'_>, kind: &Kind, name: &str) -> Diagnostic {
     let found = value.data.type_name();
     let wanted = wanted(kind);
     let diagnostic = Diagnostic::error(

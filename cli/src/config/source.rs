@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// Index of a file in [`Sources`]: the order in which the files were read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -48,19 +49,16 @@ pub struct Position {
 #[derive(Clone, Debug)]
 pub struct SourceFile {
     path: PathBuf,
-    text: String,
-    /// The byte at which each line starts.
-    lines: Vec<usize>,
+    text: Arc<str>,
+    /// The byte at which each line starts: found when it is asked for, as most files have nothing to be said of.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl SourceFile {
     /// A file of this text; `path` is how the operator knows it.
     #[must_use]
     pub fn new(path: PathBuf, text: String) -> Self {
-        let lines = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1))
-            .collect();
-        SourceFile { path, text, lines }
+        SourceFile { path, text: text.into(), lines: OnceLock::new() }
     }
 
     /// How the operator knows the file.
@@ -75,16 +73,26 @@ impl SourceFile {
         &self.text
     }
 
+    /// The same, to be kept.
+    pub(crate) fn shared_text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    fn lines(&self) -> &[usize] {
+        let starts = || self.text.match_indices('\n').map(|(at, _)| at + 1);
+        self.lines.get_or_init(|| std::iter::once(0).chain(starts()).collect())
+    }
+
     /// The line (from 0) that holds the byte.
     #[must_use]
     pub fn line_index(&self, byte: usize) -> usize {
-        self.lines.partition_point(|start| *start <= byte) - 1
+        self.lines().partition_point(|start| *start <= byte) - 1
     }
 
     /// The byte at which a line (from 0) starts; the end of the text for lines behind the last.
     #[must_use]
     pub fn line_start(&self, line: usize) -> usize {
-        self.lines.get(line).copied().unwrap_or(self.text.len())
+        self.lines().get(line).copied().unwrap_or(self.text.len())
     }
 
     /// Line and column of a byte.
@@ -92,7 +100,7 @@ impl SourceFile {
     pub fn position(&self, byte: usize) -> Position {
         let byte = byte.min(self.text.len());
         let line = self.line_index(byte);
-        let before = self.text.get(self.lines[line]..byte).map_or(0, |text| text.chars().count());
+        let before = self.text.get(self.lines()[line]..byte).map_or(0, |text| text.chars().count());
         Position { line: line + 1, column: before + 1 }
     }
 }

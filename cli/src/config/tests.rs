@@ -37,7 +37,7 @@ fn described<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
 }
 
 /// Whether the tree has the shape that the schema wants: types, keys, choices and ranges.
-fn fits(value: &tree::Value, schema: &Value) -> Result<(), String> {
+fn fits(value: &tree::Value<'_>, schema: &Value) -> Result<(), String> {
     use tree::Data;
     if let Some(any) = schema["anyOf"].as_array() {
         let faults: Vec<String> = any.iter().map_while(|one| fits(value, one).err()).collect();
@@ -45,7 +45,7 @@ fn fits(value: &tree::Value, schema: &Value) -> Result<(), String> {
     }
     if let Some(choices) = schema["enum"].as_array() {
         let Data::Text(text) = &value.data else { return Err("no word".to_owned()) };
-        return choices.iter().any(|c| c == text).then_some(()).ok_or(format!("{text} is no choice"));
+        return choices.iter().any(|c| c == &**text).then_some(()).ok_or(format!("{text} is no choice"));
     }
     match (schema["type"].as_str().unwrap(), &value.data) {
         ("string", Data::Text(_) | Data::Moment(_)) | ("boolean", Data::Boolean(_)) => Ok(()),
@@ -60,7 +60,7 @@ fn fits(value: &tree::Value, schema: &Value) -> Result<(), String> {
                 table.get(required.as_str().unwrap()).ok_or(format!("{required} is missing"))?;
             }
             table.entries.iter().try_for_each(|entry| {
-                let known = schema["properties"].get(&entry.key);
+                let known = schema["properties"].get(&*entry.key);
                 let inner = known.or(Some(&schema["additionalProperties"]).filter(|s| s.is_object()));
                 fits(&entry.value, inner.ok_or(format!("{} is not known", entry.key))?)
                     .map_err(|fault| format!("{}: {fault}", entry.key))
@@ -70,7 +70,7 @@ fn fits(value: &tree::Value, schema: &Value) -> Result<(), String> {
     }
 }
 
-fn tree_of(text: &str) -> tree::Value {
+fn tree_of(text: &str) -> tree::Value<'_> {
     let (table, errors) = tree::parse(source::FileId(0), text);
     assert!(errors.is_empty());
     tree::Value { span: Span::new(source::FileId(0), 0..0), data: tree::Data::Table(table) }

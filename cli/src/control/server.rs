@@ -223,7 +223,10 @@ fn serve(stream: UnixStream, desk: &ArcSwap<Desk>, budget: Budget) -> io::Result
 }
 
 fn understand(line: &[u8]) -> Result<super::Request, Failure> {
-    // The version first: another's requests may not be understood at all.
+    if let Ok(Envelope { protocol: PROTOCOL, request }) = serde_json::from_slice(line) {
+        return Ok(request);
+    }
+    // What is wrong: the version first, as another's requests may not be understood at all.
     #[derive(serde::Deserialize)]
     struct Version {
         protocol: u32,

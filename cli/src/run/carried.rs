@@ -3,14 +3,8 @@
 //! A gateway whose ports must be opened anew is stopped and another started, as at a planned restart, but that the
 //! flows stay in memory.
 
-use super::state::{self, Resumption, StateDirectory};
-use crate::config::Configuration;
-use conntrack::Tracker;
-use conntrack::snapshot::Names;
-use conntrack::time::Tick;
+use super::state::{Leaving, Newcomers, Resumption, StateDirectory};
 use dataplane::counters::Counters;
-use dataplane::engine::Engine;
-use dataplane::ownership::Owners;
 
 /// What a gateway that has stopped leaves to the next.
 #[derive(Debug)]
@@ -22,34 +16,20 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// The flows of trackers that get no more packets, and what was counted.
-    pub(super) fn new(
-        state: Option<StateDirectory>,
-        trackers: &[Tracker],
-        counters: Counters,
-        names: &Names<'_>,
-        configuration: &Configuration,
-    ) -> Carried {
+    /// Flows, and what was counted.
+    pub(super) fn new(state: Option<StateDirectory>, leaving: &Leaving<'_>, counters: Counters) -> Carried {
         let mut flows = Vec::new();
         // Memory takes everything.
-        let _ = state::write_flows(trackers, names, configuration, &mut flows);
+        let _ = leaving.write(&mut flows);
         Carried { state, flows, counters }
     }
 
-    /// Gives engines that have seen no packet the flows, each to its owner, and one of them the counts.
-    pub(super) fn restore(
-        &self,
-        engines: &mut [Engine],
-        owners: &Owners,
-        now: Tick,
-        names: &Names<'_>,
-        configuration: &Configuration,
-    ) -> Resumption {
-        if let Some(first) = engines.first_mut() {
+    /// Gives engines the flows, each to its owner, and one of them the counts.
+    pub(super) fn restore(&self, into: Newcomers<'_>) -> Resumption {
+        if let Some(first) = into.engines.first_mut() {
             first.count_from(&self.counters);
         }
         // What was never written is an empty table.
-        state::read_flows(&self.flows, engines, owners, now, names, configuration)
-            .unwrap_or(Resumption::Nothing)
+        into.read(&self.flows).unwrap_or(Resumption::Nothing)
     }
 }

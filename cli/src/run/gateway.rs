@@ -2,7 +2,7 @@
 
 use super::carried::Carried;
 use super::crew;
-use super::state::{Resumption, StateDirectory};
+use super::state::{Leaving, Newcomers, Resumption, StateDirectory};
 use crate::config::{self, Checked, Configuration};
 use classifier::policy::Timestamp;
 use conntrack::Tracker;
@@ -166,18 +166,24 @@ impl Gateway {
         let clock = Clock::start();
         // Only now: a gateway that is on its way out has let go of its ports when its flows are saved.
         let names = restore::names(&configuration.topology, &generations);
+        let newcomers = Newcomers {
+            engines: &mut engines,
+            owners: &owners,
+            now: clock.now(),
+            names: &names,
+            configuration: &configuration,
+        };
         let (state, resumption) = match past {
             Past::None => (None, Resumption::Nothing),
             Past::Directory(path) => match StateDirectory::take(path) {
                 Err(error) => (None, Resumption::Refused(path.to_owned(), error)),
                 Ok(state) => {
-                    let resumption =
-                        state.restore(&mut engines, &owners, clock.now(), &names, &configuration);
+                    let resumption = state.restore(newcomers);
                     (Some(state), resumption)
                 }
             },
             Past::Carried(carried) => {
-                let resumption = carried.restore(&mut engines, &owners, clock.now(), &names, &configuration);
+                let resumption = carried.restore(newcomers);
                 (carried.state.take(), resumption)
             }
         };
@@ -275,7 +281,8 @@ impl Gateway {
     pub fn stop(mut self) -> Result<Stop, WorkerDied> {
         let (counters, trackers) = self.join()?;
         let names = restore::names(&self.configuration.topology, &self.generations);
-        let saved = self.state.as_ref().map(|state| state.save(&trackers, &names, &self.configuration));
+        let leaving = Leaving { trackers: &trackers, names: &names, configuration: &self.configuration };
+        let saved = self.state.as_ref().map(|state| state.save(&leaving));
         Ok(Stop { counters, saved })
     }
 
@@ -288,7 +295,8 @@ impl Gateway {
         let (counters, trackers) = self.join()?;
         let state = self.state.take();
         let names = restore::names(&self.configuration.topology, &self.generations);
-        Ok(Carried::new(state, &trackers, counters, &names, &self.configuration))
+        let leaving = Leaving { trackers: &trackers, names: &names, configuration: &self.configuration };
+        Ok(Carried::new(state, &leaving, counters))
     }
 
     fn join(&mut self) -> Result<(Counters, Vec<Tracker>), WorkerDied> {

@@ -8,7 +8,7 @@ use super::hits::{self, DEFAULT, HitTable, KeptHits};
 use super::links::Links;
 use super::{Carried, Notice};
 use crate::change::{Act, Action, Current, Deed, Entry, Keeper, Overlay, Version};
-use crate::config::{self, Bundle, Checked, Configuration};
+use crate::config::{self, Bundle, Checked, Configuration, OnDisk};
 use crate::control::desk::Shared;
 use crate::feed::{Fed, Feeds};
 use arc_swap::ArcSwap;
@@ -62,6 +62,8 @@ pub struct Host {
     pub(super) answers: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) tried: Instant,
     options: HostOptions,
+    /// The gateway file and its includes.
+    files: OnDisk,
     pub(super) links: Links,
     pub(super) shared: Arc<Shared>,
     kept: Arc<HitTable>,
@@ -113,6 +115,7 @@ impl Host {
             is_renewed: false,
             answers: Vec::new(),
             tried: Instant::now(),
+            files: OnDisk::new(options.source.clone()),
             options,
             shared,
             kept: Arc::new(kept),
@@ -146,7 +149,7 @@ impl Host {
         if let (Err(error), false) = (&anew, may_reopen) {
             return Err(error.to_string());
         }
-        let file = self.file_hash();
+        let file = self.files.hash();
         let old = match &mut self.keeper {
             Some(keeper) => {
                 let kept = keeper.begin(bundle, version, action, confirm, file);
@@ -330,12 +333,6 @@ impl Host {
             Some(keeper) => keeper.note(action, details).map_err(|error| error.to_string()),
             None => Ok(()),
         }
-    }
-
-    /// The hash of the gateway file and its includes, where it can be read.
-    fn file_hash(&self) -> Option<String> {
-        let configuration = config::load_at(&self.options.source, config::now()).ok()?;
-        Some(Bundle::of(configuration.sources()).hash())
     }
 
     /// Confirms what is in force; its version.

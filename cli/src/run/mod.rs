@@ -27,5 +27,5 @@ pub use links::{Links, Look};
 pub use notice::Notice;
 pub use sandbox::{Enforced, Sandbox};
 pub use service::Service;
-pub use state::{DEFAULT_STATE, Resumption, StateDirectory};
+pub use state::{DEFAULT_STATE, Leaving, Newcomers, Resumption, StateDirectory};
 pub use watchdog::Watchdog;

@@ -75,15 +75,8 @@ impl StateDirectory {
         self.path.join(name)
     }
 
-    /// Takes up the flows that were saved, if there are any, into engines that have seen no packet yet.
-    pub fn restore(
-        &self,
-        engines: &mut [Engine],
-        owners: &Owners,
-        now: Tick,
-        names: &Names<'_>,
-        configuration: &Configuration,
-    ) -> Resumption {
+    /// Takes up the flows that were saved, if there are any.
+    pub fn restore(&self, into: Newcomers<'_>) -> Resumption {
         let bytes = match self.consume() {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Resumption::Nothing,
@@ -98,7 +91,7 @@ impl StateDirectory {
                 return Resumption::Broken(aside, why);
             }
         };
-        taken_up(&snapshot, engines, owners, now, names, configuration)
+        into.take_up(&snapshot)
     }
 
     /// The saved flows, which from now on nobody else gets.
@@ -122,23 +115,19 @@ impl StateDirectory {
         Ok(Some(bytes))
     }
 
-    /// Saves the flows of trackers that get no more packets; how many. Either all are saved or none.
+    /// Saves flows; how many. Either all are saved or none.
     ///
     /// # Errors
     /// The system's.
-    pub fn save(
-        &self,
-        trackers: &[Tracker],
-        names: &Names<'_>,
-        configuration: &Configuration,
-    ) -> io::Result<u64> {
+    pub fn save(&self, flows: &Leaving<'_>) -> io::Result<u64> {
         let new = self.file("flows.new");
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        let written = write_flows(trackers, names, configuration, &mut file)
+        let written = flows
+            .write(&mut file)
             .and_then(|flows| file.flush().and_then(|()| file.sync_all()).map(|()| flows));
         match written.and_then(|flows| fs::rename(&new, self.file("flows")).map(|()| flows)) {
             Ok(flows) => self.sync().map(|()| flows),
@@ -156,49 +145,60 @@ impl StateDirectory {
     }
 }
 
-/// Writes the flows of trackers that get no more packets; how many.
-///
-/// # Errors
-/// The writer's.
-pub(super) fn write_flows(
-    trackers: &[Tracker],
-    names: &Names<'_>,
-    configuration: &Configuration,
-    into: &mut impl Write,
-) -> io::Result<u64> {
-    snapshot::write(trackers, names, &stamp(), checksum(configuration), into)
+/// The flows of trackers that get no more packets.
+#[derive(Clone, Copy)]
+pub struct Leaving<'a> {
+    /// By worker.
+    pub trackers: &'a [Tracker],
+    /// What rules and VLANs are called.
+    pub names: &'a Names<'a>,
+    /// What was in force.
+    pub configuration: &'a Configuration,
 }
 
-/// Takes up the flows that [`write_flows`] has written.
-///
-/// # Errors
-/// They can't be read.
-pub(super) fn read_flows(
-    bytes: &[u8],
-    engines: &mut [Engine],
-    owners: &Owners,
-    now: Tick,
-    names: &Names<'_>,
-    configuration: &Configuration,
-) -> Result<Resumption, Broken> {
-    Snapshot::open(bytes).map(|snapshot| taken_up(&snapshot, engines, owners, now, names, configuration))
+impl Leaving<'_> {
+    /// Writes them; how many.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub(super) fn write(&self, into: &mut impl Write) -> io::Result<u64> {
+        snapshot::write(self.trackers, self.names, &stamp(), checksum(self.configuration), into)
+    }
 }
 
-fn taken_up(
-    snapshot: &Snapshot<'_>,
-    engines: &mut [Engine],
-    owners: &Owners,
-    now: Tick,
-    names: &Names<'_>,
-    configuration: &Configuration,
-) -> Resumption {
-    let header = snapshot.header();
-    let away = header.saved.until(&stamp());
-    let mut engines: Vec<&mut Engine> = engines.iter_mut().collect();
-    Resumption::Restored {
-        flows: restore(&mut engines, owners, now, snapshot, names, away.unwrap_or_default()),
-        away,
-        is_same_configuration: header.configuration == checksum(configuration),
+/// Engines that have seen no packet yet, and are to have the flows of others.
+pub struct Newcomers<'a> {
+    /// By worker.
+    pub engines: &'a mut [Engine],
+    /// Whose a flow is.
+    pub owners: &'a Owners,
+    /// The time of the workers.
+    pub now: Tick,
+    /// What rules and VLANs are called.
+    pub names: &'a Names<'a>,
+    /// What is in force.
+    pub configuration: &'a Configuration,
+}
+
+impl Newcomers<'_> {
+    /// Takes up the flows that [`Leaving::write`] has written.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub(super) fn read(self, bytes: &[u8]) -> Result<Resumption, Broken> {
+        Snapshot::open(bytes).map(|snapshot| self.take_up(&snapshot))
+    }
+
+    fn take_up(self, snapshot: &Snapshot<'_>) -> Resumption {
+        let header = snapshot.header();
+        let away = header.saved.until(&stamp());
+        let mut engines: Vec<&mut Engine> = self.engines.iter_mut().collect();
+        let past = away.unwrap_or_default();
+        Resumption::Restored {
+            flows: restore(&mut engines, self.owners, self.now, snapshot, self.names, past),
+            away,
+            is_same_configuration: header.configuration == checksum(self.configuration),
+        }
     }
 }
 

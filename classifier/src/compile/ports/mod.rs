@@ -5,7 +5,7 @@ mod rows;
 mod services;
 
 pub(super) use lines::{LinePlan, NOTHING};
-pub(super) use rows::{RowContents, RowPlan};
+pub(super) use rows::{RowContents, RowPlan, RuleServices};
 
 use crate::tables::fast::Meanings;
 use crate::tables::ports::Ports;

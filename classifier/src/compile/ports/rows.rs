@@ -12,14 +12,19 @@ use crate::tables::fast::{Layers, Meanings, code_of};
 use crate::tables::outcome::{Effect, Outcome, Outcomes, Ranked};
 use crate::tables::ports::{Block, DirectRows, PortRows, Ports, RowCell, Rows, ShapedRows};
 
-/// The service classes of a policy, for rows.
-pub(in crate::compile) struct RowPlan<'p> {
-    policy: &'p Policy,
+/// The service classes of a policy, and which of them its rules hold.
+pub(in crate::compile) struct RuleServices {
     classes: ServiceClasses,
     /// By rank: the services of the rule, as a number in `held`.
     services: Vec<u32>,
     /// Service classes of each distinct set of services.
     held: Vec<Bits>,
+}
+
+/// How lists of rules become rows.
+pub(in crate::compile) struct RowPlan<'p> {
+    policy: &'p Policy,
+    services: &'p RuleServices,
     is_closed: bool,
     most: usize,
 }
@@ -90,12 +95,19 @@ impl Shapes {
     fn number(&mut self, indices: &[u16]) -> u32 {
         let mut shape = Vec::with_capacity(self.blocks_of_shape);
         let mut words = [0; Block::LEN / 2];
+        // Neighbours are alike more often than not.
+        let mut last = None;
         for block in indices.chunks_exact(Block::LEN) {
             for (word, pair) in words.iter_mut().zip(block.chunks_exact(2)) {
                 *word = u32::from(pair[0]) | u32::from(pair[1]) << 16;
             }
             // Number 0 is the empty slice, which is no block and no shape.
-            shape.push(self.blocks.number(&words) - 1);
+            let number = match last {
+                Some((known, number)) if known == words => number,
+                Some(_) | None => self.blocks.number(&words) - 1,
+            };
+            last = Some((words, number));
+            shape.push(number);
         }
         let number = self.shapes.number(&shape) - 1;
         number * self.blocks_of_shape as u32
@@ -114,15 +126,9 @@ impl Shapes {
     }
 }
 
-impl<'p> RowPlan<'p> {
-    /// A plan, where the services of the policy are few enough. In `closed` cells all rules of a pair meet; others
-    /// are for layers. The rows may have that many entries at most.
-    pub(in crate::compile) fn new(
-        policy: &'p Policy,
-        builder: &LineBuilder<'_>,
-        is_closed: bool,
-        most: usize,
-    ) -> Option<Self> {
+impl RuleServices {
+    /// Those of the rules of a builder, where they are few enough for rows.
+    pub(in crate::compile) fn new(policy: &Policy, builder: &LineBuilder<'_>) -> Option<Self> {
         let classes = ServiceClasses::new(policy, builder)?;
         let (mut services, mut held) = (Vec::new(), Vec::new());
         let mut numbers = WordHashMap::default();
@@ -143,7 +149,20 @@ impl<'p> RowPlan<'p> {
                 return None;
             }
         }
-        Some(RowPlan { policy, classes, services, held, is_closed, most })
+        Some(RuleServices { classes, services, held })
+    }
+}
+
+impl<'p> RowPlan<'p> {
+    /// A plan. In `closed` cells all rules of a pair meet; others are for layers. The rows may have that many entries
+    /// at most.
+    pub(in crate::compile) fn new(
+        policy: &'p Policy,
+        services: &'p RuleServices,
+        is_closed: bool,
+        most: usize,
+    ) -> Self {
+        RowPlan { policy, services, is_closed, most }
     }
 
     /// So many cells can have direct rows, which are faster.
@@ -153,7 +172,7 @@ impl<'p> RowPlan<'p> {
 
     /// How many service classes there are.
     pub(in crate::compile) fn width(&self) -> usize {
-        self.classes.width
+        self.services.classes.width
     }
 
     /// Makes the rows, `None` where they have too many entries.
@@ -171,7 +190,7 @@ impl<'p> RowPlan<'p> {
         let (mut bases, mut starts, mut outcomes) = (Interner::new(), Vec::new(), Vec::new());
         // Outcomes of rules that match alone, by rank.
         let mut alone = vec![u32::MAX; builder.ranked().len()];
-        let mut seen = vec![(0, TierId(0)); self.held.len()];
+        let mut seen = vec![(0, TierId(0)); self.services.held.len()];
         let (mut ranks, mut key, mut of_list) = (Vec::new(), Vec::new(), Vec::new());
         for list in 0..lists.len() as u32 {
             self.key(lists.get(list), builder, (list + 1, &mut seen), &mut ranks, &mut key);
@@ -233,8 +252,14 @@ impl<'p> RowPlan<'p> {
         };
         let is_direct = !is_wide && shaped.cells.len() * width <= self.most >> DIRECT;
         let rows = if is_direct { Rows::Direct(direct(&shaped, width)) } else { Rows::Shaped(shaped) };
-        let ServiceClasses { protocols, sources, destinations, services, .. } = self.classes;
-        let ports = PortRows { protocols, sources, destinations, services, rows };
+        let ServiceClasses { protocols, sources, destinations, services, .. } = &self.services.classes;
+        let ports = PortRows {
+            protocols: protocols.clone(),
+            sources: sources.clone(),
+            destinations: destinations.clone(),
+            services: services.clone(),
+            rows,
+        };
         let Numbering { meanings, outcomes, .. } = numbering;
         Some(RowContents { contents: (Ports::Rows(ports), cells, meanings), outcomes })
     }
@@ -254,7 +279,7 @@ impl<'p> RowPlan<'p> {
         let mut last = None;
         for &rank in list {
             let Ranked { tier, effect, .. } = builder.ranked()[rank as usize];
-            let services = self.services[rank as usize];
+            let services = self.services.services[rank as usize];
             if seen[services as usize] == (number, tier) {
                 continue;
             }
@@ -281,7 +306,7 @@ impl<'p> RowPlan<'p> {
             if step.is_first_of_tier() {
                 open.iter_mut().for_each(|alike| alike.is_ended = false);
             }
-            let held = &self.held[step.services()];
+            let held = &self.services.held[step.services()];
             for index in (0..open.len()).rev() {
                 let here = &mut open[index];
                 if here.is_ended || here.classes.iter().zip(held).all(|(a, b)| a & b == 0) {

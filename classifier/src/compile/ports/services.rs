@@ -55,6 +55,24 @@ fn bits(services: &[Service], is_wanted: impl Fn(&Service) -> bool) -> Vec<u32> 
     bits
 }
 
+/// For each class of ports a bit for each of the services that hold it.
+fn bits_by_class(
+    services: &[Service],
+    classes: &[u16],
+    count: usize,
+    range: impl Fn(&Service) -> PortRange,
+) -> Vec<Vec<u32>> {
+    let mut bits = vec![vec![0; services.len().div_ceil(32).max(1)]; count];
+    for (at, service) in services.iter().enumerate() {
+        let PortRange { first, last } = range(service);
+        let (first, last) = (classes[usize::from(first)], classes[usize::from(last)]);
+        for bits in &mut bits[usize::from(first)..=usize::from(last)] {
+            bits[at / 32] |= 1 << (at % 32);
+        }
+    }
+    bits
+}
+
 impl ServiceClasses {
     /// The classes, where the services of the policy are few enough.
     pub(super) fn new(policy: &Policy, builder: &LineBuilder<'_>) -> Option<Self> {
@@ -88,10 +106,9 @@ impl ServiceClasses {
         for (class, protocol) in named.iter().enumerate() {
             protocols[usize::from(*protocol)] = ((class + 1) * block) as u32;
         }
-        let by_source: Vec<Vec<u32>> =
-            sources.iter().map(|port| bits(&services, |s| s.source.contains(*port))).collect();
-        let by_destination: Vec<Vec<u32>> =
-            destinations.iter().map(|port| bits(&services, |s| s.destination.contains(*port))).collect();
+        let by_source = bits_by_class(&services, &source_classes, sources.len(), |s| s.source);
+        let by_destination =
+            bits_by_class(&services, &destination_classes, destinations.len(), |s| s.destination);
         let mut known = Interner::new();
         let mut table = vec![0; combinations];
         let representatives = std::iter::once(other).chain(named.iter().map(|p| Some(*p)));

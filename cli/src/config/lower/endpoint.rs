@@ -42,7 +42,11 @@ impl Scope<'_> {
     }
 
     /// A list as members; `any` is all addresses of both families.
-    pub(super) fn members(&self, items: Vec<Item<'_>>, out: &mut Vec<Diagnostic>) -> Vec<Member> {
+    pub(super) fn members<'i>(
+        &self,
+        items: impl Iterator<Item = Item<'i>>,
+        out: &mut Vec<Diagnostic>,
+    ) -> Vec<Member> {
         let each = |item: Item<'_>| match self.endpoint(item, out)? {
             Endpoint::Any => {
                 let addresses = vec![IpRange::V4(0, u32::MAX), IpRange::V6(0, u128::MAX)];
@@ -50,14 +54,12 @@ impl Scope<'_> {
             }
             Endpoint::Member(member) => Some(member),
         };
-        items.into_iter().filter_map(each).collect()
+        items.filter_map(each).collect()
     }
 
     /// The `from` or `to` of a rule.
     pub(super) fn set(&self, row: &Row<'_>, key: &'static str, out: &mut Vec<Diagnostic>) -> EndpointSet {
-        let items = row.items(key);
         if let Some(value) = row.value(key)
-            && items.is_empty()
             && matches!(value.data, crate::config::tree::Data::List(ref list) if list.is_empty())
         {
             out.push(
@@ -65,16 +67,17 @@ impl Scope<'_> {
                     .help("write \"any\" for every endpoint"),
             );
         }
-        let endpoints: Vec<Endpoint> =
-            items.into_iter().filter_map(|item| self.endpoint(item, out)).collect();
-        if endpoints.contains(&Endpoint::Any) {
-            return EndpointSet::Any;
+        let mut members = Vec::new();
+        let mut is_any = false;
+        for item in row.items(key) {
+            match self.endpoint(item, out) {
+                Some(Endpoint::Member(member)) if members.is_empty() => members = vec![member],
+                Some(Endpoint::Member(member)) => members.push(member),
+                Some(Endpoint::Any) => is_any = true,
+                None => {}
+            }
         }
-        let member = |endpoint| match endpoint {
-            Endpoint::Member(member) => Some(member),
-            Endpoint::Any => None,
-        };
-        EndpointSet::OneOf(endpoints.into_iter().filter_map(member).collect())
+        if is_any { EndpointSet::Any } else { EndpointSet::OneOf(members) }
     }
 
     fn text(&self, text: Located<&str>, out: &mut Vec<Diagnostic>) -> Option<Endpoint> {
@@ -94,8 +97,12 @@ impl Scope<'_> {
             let macs = vec![scalar::mac(rest(mac), out)?];
             return selector(Selector { macs, ..Selector::default() });
         }
-        let is_segment = self.place == Place::Rule && self.segments.has(text.value);
-        if !is_segment && scalar::looks_like_address(text.value) {
+        if self.place == Place::Rule
+            && let Some(id) = self.segments.get(text.value)
+        {
+            return Some(Endpoint::Member(Member::Segment(id)));
+        }
+        if scalar::looks_like_address(text.value) {
             let addresses = vec![scalar::range(text, out)?];
             return selector(Selector { addresses, ..Selector::default() });
         }

@@ -49,7 +49,7 @@ pub(crate) struct Lowered {
 
 /// Lowers the merged tree. `None` where the policy as a whole can't be had; then an error says why.
 pub(crate) fn lower(
-    root: &Table,
+    root: &Table<'_>,
     sources: &Sources,
     now: Timestamp,
     out: &mut Vec<Diagnostic>,

@@ -23,9 +23,14 @@ impl<T: Copy> Names<T> {
         Names { what, known: HashMap::new(), helps: RefCell::default() }
     }
 
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.known.reserve(count);
+    }
+
     /// Gives a name to something; false, with an error, where something else has it.
     pub(crate) fn declare(&mut self, name: Located<&str>, thing: T, out: &mut Vec<Diagnostic>) -> bool {
-        let plural = self.plural();
+        let what = self.what;
         match self.known.entry(name.value.to_owned()) {
             Entry::Vacant(vacant) => {
                 vacant.insert((thing, name.span));
@@ -36,7 +41,7 @@ impl<T: Copy> Names<T> {
                     Diagnostic::error(
                         Code::DuplicateName,
                         name.span,
-                        format!("two {plural} are called `{}`", name.value),
+                        format!("two {} are called `{}`", plural(what), name.value),
                     )
                     .label("again here")
                     .related(first.get().1, "first here")
@@ -45,10 +50,6 @@ impl<T: Copy> Names<T> {
                 false
             }
         }
-    }
-
-    fn plural(&self) -> String {
-        format!("{}{}", self.what, if self.what.ends_with("ch") { "es" } else { "s" })
     }
 
     /// What bears the name.
@@ -83,6 +84,10 @@ impl<T: Copy> Names<T> {
         }
         found
     }
+}
+
+fn plural(what: &str) -> String {
+    format!("{what}{}", if what.ends_with("ch") { "es" } else { "s" })
 }
 
 /// Things that refer to each other in a circle.

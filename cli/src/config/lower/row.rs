@@ -36,22 +36,22 @@ impl Item<'_> {
 /// A table, with what is known of its keys.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
-    table: &'a Table,
+    table: &'a Table<'a>,
     spec: &'static TableSpec,
     /// Its header, or all of it where it is inline.
     pub(crate) span: Span,
 }
 
 impl<'a> Row<'a> {
-    fn entry(&self, key: &'static str) -> Option<&'a Entry> {
-        assert!(self.spec.key(key).is_some(), "{} knows no `{key}`", self.spec.name);
+    fn entry(&self, key: &'static str) -> Option<&'a Entry<'a>> {
+        debug_assert!(self.spec.key(key).is_some(), "{} knows no `{key}`", self.spec.name);
         #[cfg(test)]
         record::read(self.spec.name, key);
         self.table.get(key)
     }
 
     fn kind(&self, key: &str) -> &'static Kind {
-        &self.spec.key(key).expect("asserted where the entry was looked up").kind
+        &self.spec.key(key).unwrap_or_else(|| panic!("{} knows no `{key}`", self.spec.name)).kind
     }
 
     /// Whether the key is there, whatever it holds.
@@ -100,7 +100,7 @@ impl<'a> Row<'a> {
     }
 
     /// The value as it is, for keys that take several types.
-    pub(crate) fn value(&self, key: &'static str) -> Option<&'a Value> {
+    pub(crate) fn value(&self, key: &'static str) -> Option<&'a Value<'a>> {
         self.entry(key).map(|entry| &entry.value)
     }
 
@@ -111,7 +111,7 @@ impl<'a> Row<'a> {
 
     /// A list of integers; one counts as a list of one.
     pub(crate) fn integers(&self, key: &'static str) -> Vec<Located<i64>> {
-        let integer = |value: &Value| match value.data {
+        let integer = |value: &Value<'_>| match value.data {
             Data::Integer(Some(number)) => Some(Located::new(number, value.span)),
             _ => None,
         };
@@ -119,9 +119,8 @@ impl<'a> Row<'a> {
     }
 
     /// A list of strings and tables.
-    pub(crate) fn items(&self, key: &'static str) -> Vec<Item<'a>> {
-        let values = self.values(key);
-        items(values, self.kind(key))
+    pub(crate) fn items(&self, key: &'static str) -> impl Iterator<Item = Item<'a>> + use<'a> {
+        items(self.values(key), self.kind(key))
     }
 
     /// The table in the key.
@@ -132,7 +131,7 @@ impl<'a> Row<'a> {
     }
 
     /// Names and strings.
-    pub(crate) fn pairs(&self, key: &'static str) -> Vec<(&'a Entry, &'a str)> {
+    pub(crate) fn pairs(&self, key: &'static str) -> Vec<(&'a Entry<'a>, &'a str)> {
         match self.entry(key).map(|entry| &entry.value.data) {
             Some(Data::Table(table)) => {
                 table.entries.iter().filter_map(|entry| Some((entry, text(&entry.value)?.value))).collect()
@@ -141,36 +140,37 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn values(&self, key: &'static str) -> &'a [Value] {
+    fn values(&self, key: &'static str) -> &'a [Value<'a>] {
         self.entry(key).map_or(&[], |entry| list(&entry.value))
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+fn list<'a>(value: &'a Value<'a>) -> &'a [Value<'a>] {
     match &value.data {
         Data::List(list) => list,
         _ => std::slice::from_ref(value),
     }
 }
 
-fn text(value: &Value) -> Option<Located<&str>> {
+fn text<'a>(value: &'a Value<'_>) -> Option<Located<&'a str>> {
     match &value.data {
-        Data::Text(text) => Some(Located::new(text.as_str(), value.span)),
+        Data::Text(text) => Some(Located::new(&**text, value.span)),
         _ => None,
     }
 }
 
-fn row<'a>(value: &'a Value, spec: &'static TableSpec) -> Option<Row<'a>> {
+fn row<'a>(value: &'a Value<'a>, spec: &'static TableSpec) -> Option<Row<'a>> {
     match &value.data {
         Data::Table(table) => Some(Row { table, spec, span: value.span }),
         _ => None,
     }
 }
 
-fn items<'a>(values: &'a [Value], kind: &'static Kind) -> Vec<Item<'a>> {
+fn items<'a>(values: &'a [Value<'a>], kind: &'static Kind) -> impl Iterator<Item = Item<'a>> + use<'a> {
     let Kind::List(Kind::Either(_, spec)) = kind else { panic!("the key holds no items") };
-    let item = |value: &'a Value| text(value).map(Item::Text).or_else(|| row(value, spec).map(Item::Row));
-    values.iter().filter_map(item).collect()
+    let item =
+        move |value: &'a Value<'a>| text(value).map(Item::Text).or_else(|| row(value, spec).map(Item::Row));
+    values.iter().filter_map(item)
 }
 
 /// An entry of `[segment.NAME]` or `[service]`.
@@ -181,14 +181,14 @@ pub(crate) struct Named<'a, T> {
 
 /// The merged files.
 pub(crate) struct Document<'a> {
-    root: &'a Table,
-    empty: &'static Table,
+    root: &'a Table<'a>,
+    empty: &'static Table<'static>,
 }
 
-static EMPTY: Table = Table { entries: Vec::new() };
+static EMPTY: Table<'static> = Table { entries: Vec::new() };
 
 impl<'a> Document<'a> {
-    pub(crate) fn new(root: &'a Table) -> Self {
+    pub(crate) fn new(root: &'a Table<'a>) -> Self {
         Document { root, empty: &EMPTY }
     }
 
@@ -218,7 +218,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn entries(&self, key: &'static str) -> &'a [Entry] {
+    fn entries(&self, key: &'static str) -> &'a [Entry<'a>] {
         match self.root.get(key).map(|entry| &entry.value.data) {
             Some(Data::Table(table)) => &table.entries,
             _ => &[],
@@ -228,8 +228,8 @@ impl<'a> Document<'a> {
     /// `[key.NAME]`, in the order of the files.
     pub(crate) fn named_rows(&self, key: &'static str) -> Vec<Named<'a, Row<'a>>> {
         let Kind::Named(Kind::Table(spec)) = Self::kind(key) else { panic!("`{key}` has no named tables") };
-        let named = |entry: &'a Entry| {
-            let name = Located::new(entry.key.as_str(), entry.key_span);
+        let named = |entry: &'a Entry<'a>| {
+            let name = Located::new(&*entry.key, entry.key_span);
             Some(Named { name, value: row(&entry.value, spec)? })
         };
         self.entries(key).iter().filter_map(named).collect()
@@ -238,9 +238,9 @@ impl<'a> Document<'a> {
     /// `NAME = [items]`, in the order of the files.
     pub(crate) fn named_items(&self, key: &'static str) -> Vec<Named<'a, (Span, Vec<Item<'a>>)>> {
         let Kind::Named(kind) = Self::kind(key) else { panic!("`{key}` has no named lists") };
-        let named = |entry: &'a Entry| {
-            let name = Located::new(entry.key.as_str(), entry.key_span);
-            Named { name, value: (entry.value.span, items(list(&entry.value), kind)) }
+        let named = |entry: &'a Entry<'a>| {
+            let name = Located::new(&*entry.key, entry.key_span);
+            Named { name, value: (entry.value.span, items(list(&entry.value), kind).collect()) }
         };
         self.entries(key).iter().map(named).collect()
     }

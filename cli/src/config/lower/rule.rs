@@ -44,7 +44,9 @@ pub(super) fn lower(
     let mut names = Names::new("rule");
     let mut spans = Vec::new();
     let scope = Scope { network, segments: &segments.names, place: Place::Rule };
-    for (index, row) in document.rows("rule").into_iter().enumerate() {
+    let rows = document.rows("rule");
+    names.reserve(rows.len());
+    for (index, row) in rows.into_iter().enumerate() {
         if let Some(id) = row.text("id") {
             scalar::check_free_name(id, "id of a rule", out);
             names.declare(id, RuleId(u32::try_from(index).expect("fewer than 2^32 rules")), out);

@@ -35,6 +35,10 @@ pub(crate) fn check_name(name: Located<&str>, what: &str, extra: &str, out: &mut
 pub(crate) fn check_free_name(name: Located<&str>, what: &str, out: &mut Vec<Diagnostic>) {
     /// As long as a line.
     const LIMIT: usize = 128;
+    let is_simple = |byte: u8| byte.is_ascii_graphic();
+    if (1..=LIMIT).contains(&name.value.len()) && name.value.bytes().all(is_simple) {
+        return;
+    }
     let length = name.value.chars().count();
     if name.value.trim() != name.value
         || length == 0
@@ -164,10 +168,10 @@ pub(crate) fn range(text: Located<&str>, out: &mut Vec<Diagnostic>) -> Option<Ip
 
 /// Whether a text was meant as an address, whatever became of it.
 pub(crate) fn looks_like_address(text: &str) -> bool {
-    let is_numeric = text.chars().all(|c| c.is_ascii_hexdigit() || ".:/-".contains(c));
+    let is_numeric = || text.bytes().all(|b| b.is_ascii_hexdigit() || b".:/-".contains(&b));
     text.contains('/')
-        || (is_numeric && text.starts_with(|c: char| c.is_ascii_hexdigit()) && text.contains(['.', ':']))
-        || (is_numeric && text.starts_with(':'))
+        || (text.starts_with(|c: char| c.is_ascii_hexdigit()) && text.contains(['.', ':']) && is_numeric())
+        || (text.starts_with(':') && is_numeric())
 }
 
 /// A span of time in a key, from one second to [`Timeouts::LIMIT`].
@@ -265,7 +269,7 @@ pub(crate) fn ports_text(row: &Row<'_>, key: &'static str) -> Option<(String, Sp
     let value = row.value(key)?;
     match &value.data {
         Data::Integer(Some(number)) => Some((number.to_string(), value.span)),
-        Data::Text(text) => Some((text.clone(), value.span)),
+        Data::Text(text) => Some((text.to_string(), value.span)),
         _ => None,
     }
 }

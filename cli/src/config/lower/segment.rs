@@ -57,7 +57,7 @@ pub(super) fn lower(
         let except = scope.members(row.items("except"), out);
         let is_unread = row.has("select") && expression.is_none();
         if members.is_empty()
-            && row.items("members").is_empty()
+            && row.items("members").next().is_none()
             && !is_unread
             && !fed.contains(named.name.value)
         {
@@ -170,7 +170,7 @@ fn inside(text: Located<&str>, sources: &Sources, range: std::ops::Range<usize>)
 
 /// The segments that a segment refers to, each with its place.
 fn targets(row: &Row<'_>, names: &Names<SegmentId>) -> Vec<(usize, Span)> {
-    let items = row.items("members").into_iter().chain(row.items("except"));
+    let items = row.items("members").chain(row.items("except"));
     let target = |item: super::row::Item<'_>| match item {
         super::row::Item::Text(text) => {
             let SegmentId(id) = names.get(text.value.strip_prefix("segment:")?)?;

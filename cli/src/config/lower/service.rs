@@ -98,6 +98,9 @@ fn resolve(start: usize, own: &[Vec<Service>], references: &[Vec<(usize, Span)>]
 }
 
 fn once(mut services: Vec<Service>) -> Vec<Service> {
+    if services.len() <= 1 {
+        return services;
+    }
     let mut seen = std::collections::HashSet::new();
     services.retain(|service| seen.insert(*service));
     services
@@ -122,6 +125,7 @@ impl Services {
         let mut all = Vec::new();
         for item in row.items("service") {
             match form(item, &self.names, out) {
+                Some(Form::Service(service)) if all.is_empty() => all = vec![service],
                 Some(Form::Service(service)) => all.push(service),
                 Some(Form::Named(index)) => all.extend(self.resolved[index].iter().copied()),
                 None => {}

@@ -41,8 +41,7 @@ pub(super) fn lower<'a>(
                 .help("add at least one of `address`, `mac` and `vlan`"),
             );
         }
-        let labels =
-            row.pairs("labels").into_iter().map(|(entry, value)| (entry.key.as_str(), value)).collect();
+        let labels = row.pairs("labels").into_iter().map(|(entry, value)| (&*entry.key, value)).collect();
         all.push(Workload { selector: Selector { vlan, macs, addresses }, labels });
     }
     all

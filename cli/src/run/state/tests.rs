@@ -29,6 +29,11 @@ fn trackers() -> Vec<Tracker> {
     vec![Tracker::new(&conntrack::config::Config { max_flows: 16, ..Default::default() }, [1; 16])]
 }
 
+fn save(state: &StateDirectory) -> io::Result<u64> {
+    let (trackers, names, configuration) = (trackers(), Names::default(), configuration());
+    state.save(&Leaving { trackers: &trackers, names: &names, configuration: &configuration })
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
@@ -40,7 +45,7 @@ fn what_is_saved_is_for_its_owner_alone_and_is_given_out_once() {
     assert_eq!(mode(&state.path), 0o700);
     assert!(state.consume().unwrap().is_none(), "a first start");
     for _ in 0..2 {
-        assert_eq!(state.save(&trackers(), &Names::default(), &configuration()).unwrap(), 0);
+        assert_eq!(save(&state).unwrap(), 0);
         assert_eq!(mode(&state.file("flows")), 0o600);
         assert!(!state.file("flows.new").exists());
         let bytes = state.consume().unwrap().expect("the file that was saved");
@@ -59,7 +64,7 @@ fn what_was_left_half_written_is_written_anew() {
     fs::write(state.file("flows.new"), "half of").unwrap();
     fs::set_permissions(state.file("flows.new"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(state.consume().unwrap().is_none(), "it is not taken for a whole one");
-    state.save(&trackers(), &Names::default(), &configuration()).unwrap();
+    save(&state).unwrap();
     assert_eq!(mode(&state.file("flows")), 0o600);
 }
 
@@ -87,6 +92,6 @@ fn a_link_or_a_pipe_in_the_place_of_the_file_is_not_read() {
     fs::remove_file(&flows).unwrap();
     fs::create_dir(&flows).unwrap();
     assert!(state.consume().is_err());
-    assert!(state.save(&trackers(), &Names::default(), &configuration()).is_err());
+    assert!(save(&state).is_err());
     assert!(!state.file("flows.new").exists(), "what could not be saved leaves nothing behind");
 }
