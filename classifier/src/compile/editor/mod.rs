@@ -12,7 +12,7 @@
 //!        ─► pairs of rows ─► lists of rules ─► contents of cells       (pairs, contents)
 //! ```
 //!
-//! What can be changed: members of IPv4 and IPv6, rules in and out for good or for a while, with sides of any width and
+//! What can be changed: members and exceptions of IPv4 and IPv6, modes of segments, rules in and out for good or for a while, with sides of any width and
 //! endpoints that no rule has named before, in tables of lines and of rows. What can't is an [`EditError`] that names the
 //! reason; [`Editor::rebuild`] then makes the change by a compilation. A change that is refused leaves policy and tables
 //! as they were.
@@ -82,6 +82,7 @@ mod order;
 mod pairs;
 mod rules;
 mod side;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -95,10 +96,10 @@ use super::membership::Evaluator;
 use super::space::SpaceBuilder;
 use super::{CompileError, Limits, Parts, compile_parts};
 use crate::addr::IpRange;
-use crate::policy::{Member, Place, Policy, Rule, RuleId, SegmentId, Selector, Timestamp};
+use crate::policy::{Member, Mode, Place, Policy, Rule, RuleId, SegmentId, Selector, Timestamp};
 use crate::tables::fast::Fast;
 use crate::tables::ports::{PortRows, Ports, Rows};
-use crate::tables::{CellTables, Tables};
+use crate::tables::{CellTables, ClassId, Tables};
 use contents::Contents;
 use draft::{Draft, Effect};
 use members::RunsV6;
@@ -192,7 +193,6 @@ impl Editor {
             CellTables::Closed(fast) => fast.cells.is_hashed || fast.cells.matrix.len() == 1,
             CellTables::Grouped(_) => false,
         };
-        let ids = (0u32..).map(RuleId).zip(policy.rules());
         let generation = Arc::new(tables);
         let tables = Arc::clone(&generation);
         let mut editor = Editor {
@@ -201,7 +201,7 @@ impl Editor {
             limits: *limits,
             order: Order::new(policy),
             suspended: WordHashMap::default(),
-            names: ids.map(|(id, rule)| (draft::name(&rule.id), id)).collect(),
+            names: draft::names(policy),
             codes: atoms.codes_of_effects(),
             sets: atoms.set_ids().map(|(members, id)| (members.to_vec(), id)).collect(),
             nesting,
@@ -310,6 +310,46 @@ impl Editor {
     /// # Errors
     /// Where that can't be done in place.
     pub fn apply(&mut self, change: &Change) -> Result<Option<RuleId>, EditError> {
+        let added = self.change(change)?;
+        self.publish();
+        Ok(added)
+    }
+
+    /// Makes several changes in place, as one generation: all of them, or none. The number of the rule that each adds.
+    ///
+    /// # Errors
+    /// Where one of them can't be made in place; with what of the others had been made already, nothing can be changed in
+    /// place any more until [`Editor::rebuild`].
+    pub fn apply_all(&mut self, changes: &[Change]) -> Result<Vec<Option<RuleId>>, EditError> {
+        let (before, suspended) = (Arc::clone(&self.policy), self.suspended.clone());
+        let mut numbers = Vec::with_capacity(changes.len());
+        for change in changes {
+            match self.change(change) {
+                Ok(number) => numbers.push(number),
+                Err(error) => {
+                    if !numbers.is_empty() {
+                        self.go_back(before, suspended);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.publish();
+        }
+        Ok(numbers)
+    }
+
+    /// Makes the policy that of before changes whose tables can't be unmade.
+    fn go_back(&mut self, before: Arc<Policy>, suspended: WordHashMap<u32, Option<Timestamp>>) {
+        self.order = Order::new(&before);
+        self.names = draft::names(&before);
+        (self.policy, self.suspended) = (before, suspended);
+        self.obstacle = self.obstacle.or(Some(EditError::Full));
+    }
+
+    /// Makes a change in the tables under change.
+    fn change(&mut self, change: &Change) -> Result<Option<RuleId>, EditError> {
         let Draft { policy, effect, added, suspended } = self.draft(change)?;
         let result = match self.obstacle {
             Some(obstacle) => Err(obstacle),
@@ -332,10 +372,14 @@ impl Editor {
             return Err(error);
         }
         self.commit(change, added, suspended);
+        Ok(added)
+    }
+
+    /// Makes the tables under change the newest generation.
+    fn publish(&mut self) {
         own(&mut self.tables).policy = Arc::clone(&self.policy);
         std::mem::swap(&mut self.generation, &mut self.tables);
         self.is_begun = false;
-        Ok(added)
     }
 
     /// Makes the tables under change those of the newest generation, in memory that nobody sees: that of the generation
@@ -387,9 +431,35 @@ impl Editor {
                     self.label(*range, 2 * id, *add)?;
                 }
             }
+            Effect::Segment { segment, members, except, mode } => {
+                self.is_whole = false;
+                let SegmentId(id) = *segment;
+                if let Some(mode) = mode {
+                    self.set_mode(*segment, *mode);
+                }
+                for (swap, item) in [(members, 2 * id), (except, 2 * id + 1)] {
+                    for (ranges, add) in [(&swap.lost, false), (&swap.gained, true)] {
+                        for range in ranges {
+                            self.label(*range, item, add)?;
+                        }
+                    }
+                }
+            }
             Effect::Place => return Err(EditError::Place),
         }
         self.is_whole = true;
         Ok(())
+    }
+
+    /// Softens the classes that are in segments of monitor mode alone, and no others.
+    fn set_mode(&mut self, segment: SegmentId, mode: Mode) {
+        self.evaluator.set_mode(segment, mode);
+        let tables = own(&mut self.tables);
+        let count = tables.softened.len() as u32;
+        let classes = (0..count).map(ClassId);
+        let softened: Vec<bool> =
+            classes.map(|class| self.evaluator.is_softened(tables.segments_of(class))).collect();
+        tables.any_softened = softened.contains(&true);
+        tables.softened = Arc::new(softened);
     }
 }
