@@ -53,8 +53,10 @@ impl Contents {
         match (self, &mut fast.ports) {
             (Contents::Lines(contents), Ports::Lines(lines)) => contents.admit(services, lines),
             (Contents::Rows(contents), _) => {
-                let is_known = services.iter().all(|service| contents.services.contains(service));
-                is_known.then_some(()).ok_or(EditError::Service)
+                // What is every packet is all classes.
+                let is_known =
+                    |service: &Service| *service == Service::ANY || contents.services.contains(service);
+                services.iter().all(is_known).then_some(()).ok_or(EditError::Service)
             }
             (Contents::Lines(_), Ports::Rows(_)) | (Contents::None, _) => Err(EditError::Form),
         }
