@@ -7,13 +7,14 @@
 //! ```text
 //! change ─► policy: one rule or segment replaced, all else shared      (a list of pages)
 //!        ─► order: a label between two rules                           (order)
-//!        ─► members: addresses ─► states ─► classes ─► rows            (members)
+//!        ─► members: addresses ─► states ─► classes ─► rows            (members; VLANs and MACs: `super::place`)
 //!        ─► rules: sets, rows that are in them                         (rules)
 //!        ─► pairs of rows ─► lists of rules ─► contents of cells       (pairs, contents)
 //! ```
 //!
-//! What can be changed: members and exceptions of IPv4 and IPv6, modes of segments, rules in and out for good or for a while, with sides of any width and
-//! endpoints that no rule has named before, in tables of lines and of rows. What can't is an [`EditError`] that names the
+//! What can be changed: addresses of members and exceptions of IPv4 and IPv6, modes of segments, rules in and out for good or for a while, with sides of any width and
+//! endpoints that no rule has named before, in tables of lines and of rows; also where the policy speaks of VLANs and MACs,
+//! as long as it goes on to speak of the same ones. What can't is an [`EditError`] that names the
 //! reason; [`Editor::rebuild`] then makes the change by a compilation. A change that is refused leaves policy and tables
 //! as they were.
 //!
@@ -93,16 +94,19 @@ use super::atom::{Codes, Nesting};
 use super::cell::Sides;
 use super::intern::{Interner, WordHashMap};
 use super::membership::Evaluator;
+use super::place::Placing;
 use super::space::SpaceBuilder;
+use super::word_map::word_map;
 use super::{CompileError, Limits, Parts, compile_parts};
 use crate::addr::IpRange;
 use crate::policy::{Member, Mode, Place, Policy, Rule, RuleId, SegmentId, Selector, Timestamp};
 use crate::tables::fast::Fast;
+use crate::tables::place::LaterPlaces;
 use crate::tables::ports::{PortRows, Ports, Rows};
 use crate::tables::{CellTables, ClassId, Tables};
 use contents::Contents;
 use draft::{Draft, Effect};
-use members::RunsV6;
+use members::{Renumbered, RunsV6};
 use order::Order;
 use side::EditedSide;
 use std::collections::HashMap;
@@ -135,6 +139,12 @@ pub struct Editor {
     new_items: Vec<u32>,
     space: SpaceBuilder,
     runs_v6: RunsV6,
+    /// How VLANs and MACs refine states, where the policy speaks of any.
+    placing: Option<Placing>,
+    /// Entries of it that the newest generation has.
+    published_places: usize,
+    /// By number in `items` the state, and by state the number, of those that differ.
+    placed: Renumbered,
     most_classes: usize,
     /// Numbers of the sets that rules name.
     sets: HashMap<Vec<Member>, u32>,
@@ -156,15 +166,22 @@ impl fmt::Debug for Editor {
     }
 }
 
+/// Entries in the tables of VLANs and MACs that a new combination of addresses may need.
+const ENTRIES: usize = 1 << 10;
+/// Such entries that changes may add before the tables count as full.
+const LATER: usize = 1 << 16;
+
 /// What the tables can't be changed for.
-fn obstacle(tables: &Tables) -> Option<EditError> {
+fn obstacle(tables: &Tables, placing: Option<&Placing>) -> Option<EditError> {
+    if placing.is_some_and(|placing| placing.entries_of_state() > ENTRIES) {
+        return Some(EditError::Place);
+    }
     match &tables.cells {
         CellTables::Grouped(_) => Some(EditError::Form),
         CellTables::Closed(fast) if fast.layers.is_some() => Some(EditError::Form),
         CellTables::Closed(Fast { ports: Ports::Rows(PortRows { rows: Rows::Shaped(_), .. }), .. }) => {
             Some(EditError::Form)
         }
-        CellTables::Closed(_) if tables.place.speaks_of_places() => Some(EditError::Place),
         CellTables::Closed(_) => None,
     }
 }
@@ -181,14 +198,25 @@ impl Editor {
     /// Where the policy does not compile within its limits.
     pub fn new(policy: &Arc<Policy>, now: Timestamp, limits: &Limits) -> Result<Self, CompileError> {
         let (tables, parts) = compile_parts(policy, now, limits)?;
-        let Parts { atoms, nesting, evaluator, items, from, to, rules: by_rank, builder, space, v6_runs } =
-            parts;
+        let Parts {
+            atoms,
+            nesting,
+            evaluator,
+            items,
+            from,
+            to,
+            rules: by_rank,
+            builder,
+            space,
+            v6_runs,
+            placing,
+        } = parts;
         let sets = atoms.sets.len();
         let mut rules = vec![Sides { from: None, to: None }; policy.rules().len()];
         for (ranked, sides) in builder.ranked().iter().zip(by_rank) {
             rules[ranked.rule.0 as usize] = sides;
         }
-        let obstacle = obstacle(&tables);
+        let obstacle = obstacle(&tables, placing.as_ref());
         let hashes = match &tables.cells {
             CellTables::Closed(fast) => fast.cells.is_hashed || fast.cells.matrix.len() == 1,
             CellTables::Grouped(_) => false,
@@ -210,6 +238,9 @@ impl Editor {
             new_items: Vec::new(),
             space,
             runs_v6: RunsV6::new(v6_runs),
+            placing,
+            published_places: 0,
+            placed: Renumbered::default(),
             most_classes: if tables.v4.upper.is_some() { limits.classes } else { 1 << 16 },
             sides: [EditedSide::new(from, sets), EditedSide::new(to, sets)],
             rules,
@@ -377,7 +408,16 @@ impl Editor {
 
     /// Makes the tables under change the newest generation.
     fn publish(&mut self) {
-        own(&mut self.tables).policy = Arc::clone(&self.policy);
+        let tables = own(&mut self.tables);
+        tables.policy = Arc::clone(&self.policy);
+        self.runs_v6.publish(tables);
+        if let Some(placing) = &self.placing {
+            let entries = placing.by_vlan.len() + placing.by_mac.len();
+            if std::mem::replace(&mut self.published_places, entries) != entries {
+                let (by_vlan, by_mac) = (word_map(&placing.by_vlan), word_map(&placing.by_mac));
+                tables.later_places = Some(Arc::new(LaterPlaces { by_vlan, by_mac }));
+            }
+        }
         std::mem::swap(&mut self.generation, &mut self.tables);
         self.is_begun = false;
     }
