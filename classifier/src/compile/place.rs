@@ -9,7 +9,7 @@ use super::atom::{Atoms, Gate, gates_by_mac};
 use super::intern::{Interner, WordHashMap};
 use super::word_map::word_map;
 use super::{CompileError, Limits};
-use crate::addr::VlanKey;
+use crate::addr::{Mac, VlanKey};
 use crate::tables::WordMap;
 use crate::tables::place::{PlaceTable, Refinement, Row};
 use std::collections::{BTreeMap, HashSet};
@@ -98,6 +98,10 @@ pub(super) struct Placing {
     pub(super) by_vlan: Vec<(u64, u32)>,
     /// How MACs refine them.
     pub(super) by_mac: Vec<(u64, u32)>,
+    /// The profiles of MACs that mean something else by now; 0: nothing.
+    pub(super) macs: WordHashMap<u64, u32>,
+    /// Grows with each change.
+    pub(super) version: u64,
 }
 
 impl Placing {
@@ -124,6 +128,7 @@ impl Placing {
     /// # Errors
     /// There is no room for it.
     pub(super) fn add(&mut self, items: &[u32]) -> Result<u32, CompileError> {
+        self.version += 1;
         let builder = &mut self.builder;
         let (mut state, mut gates) = (State::default(), Vec::new());
         for item in items {
@@ -158,6 +163,45 @@ impl Placing {
             }
         }
         Ok(number)
+    }
+
+    /// Takes MACs out of the lists that have this effect, and puts others in; `None`, and nothing is done, where no MAC
+    /// means yet what one of them would.
+    pub(super) fn set_macs(
+        &mut self,
+        table: &PlaceTable,
+        code: u32,
+        lost: &[Mac],
+        gained: &[Mac],
+    ) -> Option<()> {
+        if lost.is_empty() && gained.is_empty() {
+            return Some(());
+        }
+        let Builder { gates, of_macs, .. } = &self.builder;
+        let asks_no_more = |gate: &Gate| gate.vlan.is_none() && !gate.has_addresses && gate.effects == [code];
+        let gate = gates.iter().position(asks_no_more)? as u32;
+        let mut moved = Vec::with_capacity(lost.len() + gained.len());
+        for (mac, is_in) in lost.iter().map(|mac| (mac, false)).chain(gained.iter().map(|mac| (mac, true))) {
+            let word = PlaceTable::mac_word(*mac);
+            let of_table = || table.macs.as_ref().and_then(|macs| macs.get(word));
+            let profile = self.macs.get(&word).copied().or_else(of_table).unwrap_or(0);
+            let known = (profile as usize).checked_sub(1).map(|at| of_macs[at].0.as_slice());
+            let mut gates = known.unwrap_or_default().to_vec();
+            match (gates.binary_search(&gate), is_in) {
+                (Err(at), true) => gates.insert(at, gate),
+                (Ok(at), false) => drop(gates.remove(at)),
+                (Ok(_), true) | (Err(_), false) => {}
+            }
+            let profile = if gates.is_empty() {
+                0
+            } else {
+                of_macs.iter().position(|(of, _)| *of == gates)? as u32 + 1
+            };
+            moved.push((word, profile));
+        }
+        self.macs.extend(moved);
+        self.version += 1;
+        Some(())
     }
 
     fn refine_by_macs(&mut self, state: u32) -> Result<(), CompileError> {
@@ -220,6 +264,8 @@ pub(super) fn place(atoms: &Atoms<'_>, items: &Interner, limits: &Limits) -> Res
         refined: HashSet::new(),
         by_vlan: Vec::new(),
         by_mac: Vec::new(),
+        macs: WordHashMap::default(),
+        version: 0,
     };
     Ok(Placed { table, effects, placing: Some(placing) })
 }

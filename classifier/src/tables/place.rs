@@ -65,6 +65,8 @@ pub(crate) struct LaterPlaces {
     pub(crate) by_vlan: WordMap,
     /// What a MAC does.
     pub(crate) by_mac: WordMap,
+    /// Profiles of MACs that have another than in the table.
+    pub(crate) macs: WordMap,
 }
 
 /// All that the policy says of VLANs and MACs.
@@ -105,7 +107,9 @@ impl PlaceTable {
             }
         }
         if let (Some(profiles), Some(mac)) = (&self.macs, mac)
-            && let Some(profile) = profiles.get(Self::mac_word(mac))
+            && let word = Self::mac_word(mac)
+            && let known = later.and_then(|later| later.macs.get(word)).or_else(|| profiles.get(word))
+            && let Some(profile) = known.filter(|profile| *profile != 0)
         {
             state = self.by_mac.get(profile, state, later.map(|later| &later.by_mac));
         }

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! What can be changed: addresses of members and exceptions of IPv4 and IPv6, modes of segments, rules in and out for good or for a while, with sides of any width and
-//! endpoints that no rule has named before, in tables of lines and of rows; also where the policy speaks of VLANs and MACs,
-//! as long as it goes on to speak of the same ones. What can't is an [`EditError`] that names the
+//! endpoints that no rule has named before, in tables of lines and of rows; also where the policy speaks of VLANs and
+//! MACs, as long as it goes on to speak of the same VLANs, and MACs come to mean what others mean already. What can't is an [`EditError`] that names the
 //! reason; [`Editor::rebuild`] then makes the change by a compilation. A change that is refused leaves policy and tables
 //! as they were.
 //!
@@ -141,8 +141,8 @@ pub struct Editor {
     runs_v6: RunsV6,
     /// How VLANs and MACs refine states, where the policy speaks of any.
     placing: Option<Placing>,
-    /// Entries of it that the newest generation has.
-    published_places: usize,
+    /// Its version that the newest generation has.
+    published_places: u64,
     /// By number in `items` the state, and by state the number, of those that differ.
     placed: Renumbered,
     most_classes: usize,
@@ -411,12 +411,12 @@ impl Editor {
         let tables = own(&mut self.tables);
         tables.policy = Arc::clone(&self.policy);
         self.runs_v6.publish(tables);
-        if let Some(placing) = &self.placing {
-            let entries = placing.by_vlan.len() + placing.by_mac.len();
-            if std::mem::replace(&mut self.published_places, entries) != entries {
-                let (by_vlan, by_mac) = (word_map(&placing.by_vlan), word_map(&placing.by_mac));
-                tables.later_places = Some(Arc::new(LaterPlaces { by_vlan, by_mac }));
-            }
+        if let Some(placing) = &self.placing
+            && std::mem::replace(&mut self.published_places, placing.version) != placing.version
+        {
+            let macs: Vec<(u64, u32)> = placing.macs.iter().map(|(mac, at)| (*mac, *at)).collect();
+            let [by_vlan, by_mac, macs] = [&placing.by_vlan, &placing.by_mac, &macs].map(|e| word_map(e));
+            tables.later_places = Some(Arc::new(LaterPlaces { by_vlan, by_mac, macs }));
         }
         std::mem::swap(&mut self.generation, &mut self.tables);
         self.is_begun = false;
@@ -472,8 +472,18 @@ impl Editor {
                 }
             }
             Effect::Segment { segment, members, except, mode } => {
-                self.is_whole = false;
                 let SegmentId(id) = *segment;
+                for (swap, item) in [(members, 2 * id), (except, 2 * id + 1)] {
+                    let (lost, gained) = (&swap.macs_lost, &swap.macs_gained);
+                    if lost.is_empty() && gained.is_empty() {
+                        continue;
+                    }
+                    let table = &self.tables.place;
+                    let placing = self.placing.as_mut().ok_or(EditError::Place)?;
+                    placing.set_macs(table, item, lost, gained).ok_or(EditError::Place)?;
+                    self.is_whole = false;
+                }
+                self.is_whole = false;
                 if let Some(mode) = mode {
                     self.set_mode(*segment, *mode);
                 }

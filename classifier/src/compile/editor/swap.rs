@@ -1,10 +1,11 @@
-//! One list of members in the place of another → the addresses that this puts in and takes out.
+//! One list of members in the place of another → the addresses and MACs that this puts in and takes out.
 
 use super::EditError;
 use super::rules::is_placed;
-use crate::addr::IpRange;
+use crate::addr::{IpRange, Mac};
 use crate::compile::intern::WordHashMap;
 use crate::policy::Member;
+use std::collections::BTreeSet;
 
 /// What changes when one list of members takes the place of another.
 #[derive(Debug, Default)]
@@ -13,10 +14,15 @@ pub(super) struct Swap {
     pub(super) lost: Vec<IpRange>,
     /// Addresses that are members and were none, or were by a member that both lists have.
     pub(super) gained: Vec<IpRange>,
+    /// MACs that were members whatever the address, and are none.
+    pub(super) macs_lost: Vec<Mac>,
+    /// MACs that are members whatever the address, and were none, or were by a member that both lists have.
+    pub(super) macs_gained: Vec<Mac>,
 }
 
 impl Swap {
-    /// What changes from `old` to `new`, whose ranges are none that end before they begin; `None`: a VLAN or MAC does.
+    /// What changes from `old` to `new`, whose ranges are none that end before they begin; `None`: a VLAN does, or
+    /// the MAC of an address.
     ///
     /// # Errors
     /// [`EditError::Invalid`]: a segment does.
@@ -36,18 +42,26 @@ impl Swap {
         let lost = if lost.is_empty() { lost } else { without(&lost, &spans(new)) };
         let gained = without(&has, &had);
         let ranges = |spans: Vec<Span>| spans.into_iter().map(Span::range).collect();
-        Ok(Some(Swap { lost: ranges(lost), gained: ranges(gained) }))
+        let (had, has) = (macs(old_rest), macs(new_rest));
+        let macs_lost = if had.is_subset(&has) { BTreeSet::new() } else { &had - &macs(new) };
+        Ok(Some(Swap {
+            lost: ranges(lost),
+            gained: ranges(gained),
+            macs_lost: macs_lost.into_iter().collect(),
+            macs_gained: (&has - &had).into_iter().collect(),
+        }))
     }
 }
 
-/// Whether both lists have the same members with VLANs and MACs, in whatever order.
+/// Whether both lists have the same members with VLANs and with MACs of addresses, in whatever order.
 ///
 /// # Errors
 /// They have not the same segments.
 fn others_are_the_same(old: &[Member], new: &[Member]) -> Result<bool, EditError> {
     let mut counts: WordHashMap<&Member, isize> = WordHashMap::default();
     for (members, step) in [(old, 1), (new, -1)] {
-        for member in members.iter().filter(|member| plain(member).is_none()) {
+        for member in members.iter().filter(|member| plain(member).is_none() && plain_macs(member).is_none())
+        {
             *counts.entry(member).or_default() += step;
         }
     }
@@ -64,6 +78,22 @@ fn plain(member: &Member) -> Option<&[IpRange]> {
         Member::Selector(selector) if !is_placed(member) => Some(&selector.addresses),
         Member::Selector(_) | Member::Segment(_) => None,
     }
+}
+
+/// The MACs of a member that is MACs alone.
+fn plain_macs(member: &Member) -> Option<&[Mac]> {
+    match member {
+        Member::Selector(selector)
+            if selector.vlan.is_none() && selector.addresses.is_empty() && !selector.macs.is_empty() =>
+        {
+            Some(&selector.macs)
+        }
+        Member::Selector(_) | Member::Segment(_) => None,
+    }
+}
+
+fn macs(members: &[Member]) -> BTreeSet<Mac> {
+    members.iter().filter_map(plain_macs).flatten().copied().collect()
 }
 
 /// Addresses of one family, from the first to the last; those of IPv4 come before those of IPv6.
@@ -137,7 +167,6 @@ mod tests {
     use super::*;
     use crate::policy::Selector;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
 
     fn members(ranges: &[(bool, u8, u8)]) -> Vec<Member> {
         let range = |(is_v6, first, length): &(bool, u8, u8)| {
