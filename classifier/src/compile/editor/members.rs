@@ -13,6 +13,9 @@ use crate::tables::space_v6::SpaceV6;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Prefixes of 16 bits that a change passes through at most, one behind the other: more of them are for a
+/// compilation.
+const SPREAD: u32 = 1 << 13;
 /// Runs of IPv6 addresses that changes may have before the table is built anew with them.
 const V6_RUNS: usize = 512;
 
@@ -185,6 +188,9 @@ impl Editor {
         add: bool,
         known: &mut WordHashMap<u32, u32>,
     ) -> Result<(), EditError> {
+        if (last >> 16) - (first >> 16) > SPREAD {
+            return Err(EditError::Wide);
+        }
         for upper in (first >> 16) as u16..=(last >> 16) as u16 {
             let base = u32::from(upper) << 16;
             let (from, to) = (first.max(base) - base, last.min(base | 0xffff) - base);

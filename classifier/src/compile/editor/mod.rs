@@ -154,6 +154,8 @@ pub struct Editor {
     /// Whether narrow pairs are hashed; else all rules are in the matrix.
     hashes: bool,
     contents: Contents,
+    /// Contents that may have been made before a compilation is the shorter way.
+    most_made: usize,
     /// Why nothing can be changed in place.
     obstacle: Option<EditError>,
     /// Whether the tables answer as one policy does; not so in the midst of a change.
@@ -168,6 +170,8 @@ impl fmt::Debug for Editor {
 
 /// Entries in the tables of VLANs and MACs that a new combination of addresses may need.
 const ENTRIES: usize = 1 << 10;
+/// Contents of cells that a generation may make anew, beside half as many as there are pairs.
+const CONTENTS: usize = 512;
 /// Such entries that changes may add before the tables count as full.
 const LATER: usize = 1 << 16;
 
@@ -246,12 +250,15 @@ impl Editor {
             rules,
             hashes,
             contents: Contents::new(policy, &builder, &tables),
+            most_made: 0,
             generation,
             tables,
             is_begun: false,
             obstacle,
             is_whole: true,
         };
+        // The compiler made one for each pair, and in about the same time each.
+        editor.most_made = CONTENTS + editor.generation.statistics.pairs / 2;
         if editor.obstacle.is_none() {
             editor.index_rules();
             if let CellTables::Closed(fast) = &editor.tables.cells {
@@ -341,6 +348,7 @@ impl Editor {
     /// # Errors
     /// Where that can't be done in place.
     pub fn apply(&mut self, change: &Change) -> Result<Option<RuleId>, EditError> {
+        self.contents.made = 0;
         let added = self.change(change)?;
         self.publish();
         Ok(added)
@@ -352,6 +360,7 @@ impl Editor {
     /// Where one of them can't be made in place; with what of the others had been made already, nothing can be changed in
     /// place any more until [`Editor::rebuild`].
     pub fn apply_all(&mut self, changes: &[Change]) -> Result<Vec<Option<RuleId>>, EditError> {
+        self.contents.made = 0;
         let (before, suspended) = (Arc::clone(&self.policy), self.suspended.clone());
         let mut numbers = Vec::with_capacity(changes.len());
         for change in changes {
