@@ -120,6 +120,8 @@ impl Host {
     }
 
     fn take_over(&mut self, gateway: Gateway) {
+        // Its tables are its own.
+        (self.in_place, self.made) = (None, None);
         self.links = Links::new(&gateway);
         self.shared = Arc::new(Shared {
             control: Arc::clone(gateway.shared_control()),

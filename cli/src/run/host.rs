@@ -72,9 +72,9 @@ pub struct Host {
     pub(super) overlay: Overlay,
     pub(super) feeds: Feeds,
     /// The tables in force, where they can be changed in place.
-    in_place: Option<InPlace>,
-    /// How the tables in force were made.
-    made: Option<Made>,
+    pub(super) in_place: Option<InPlace>,
+    /// How the tables in force were made, where something was changed beside the files since these were applied.
+    pub(super) made: Option<Made>,
     notices: Vec<Notice>,
 }
 
@@ -278,7 +278,7 @@ impl Host {
         self.made = Some(made);
     }
 
-    /// How the tables in force were made, where something lies over the files, or did.
+    /// How the tables in force were made, where something was changed beside the files since these were applied.
     #[must_use]
     pub fn made(&self) -> Option<Made> {
         self.made
