@@ -3,12 +3,17 @@
 //! A [`Generation`] is made by the control side and installed between two batches, so that a batch is judged by
 //! exactly one. Rules keep their [`RuleKey`] over all generations of a process: flows remember keys, not indexes.
 
+mod names;
+mod rules;
+
 use crate::network::{Network, NetworkError, PortFacts};
 use crate::topology::Topology;
 use classifier::compile::CompileError;
 use classifier::policy::{Established, Policy, Rule, RuleId, Timestamp};
 use classifier::tables::Tables;
 use conntrack::{Epoch, RuleKey};
+use names::Names;
+use rules::Rules;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -17,11 +22,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Generation {
     epoch: Epoch,
-    tables: Tables,
-    network: Network,
-    keys: Vec<RuleKey>,
-    live: HashMap<RuleKey, RuleId>,
-    names: Arc<Vec<Arc<str>>>,
+    tables: Arc<Tables>,
+    network: Arc<Network>,
+    rules: Rules,
+    names: Names,
     /// Flows that were last judged by this epoch or a later one need not be judged again.
     floor: Epoch,
     /// The last epoch whose installation ended all flows.
@@ -53,6 +57,12 @@ impl Generation {
         &self.tables
     }
 
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
     /// The compiled network.
     #[must_use]
     pub fn network(&self) -> &Network {
@@ -62,38 +72,37 @@ impl Generation {
     /// How many keys the flow table must be able to count by.
     #[must_use]
     pub fn rule_keys(&self) -> usize {
-        self.keys.iter().map(|key| key.0 as usize + 1).max().unwrap_or(0)
+        self.names.len()
     }
 
-    /// How many rules there are, expired ones included.
+    /// How many rules there are, expired ones and those that were taken out included.
     #[must_use]
     pub fn rule_count(&self) -> usize {
-        self.keys.len()
+        self.rules.count()
     }
 
     /// The key that a rule has in every generation.
     #[must_use]
     pub fn key_of(&self, rule: RuleId) -> RuleKey {
-        self.keys[rule.0 as usize]
+        self.rules.key_of(rule)
     }
 
     /// The rule behind a key, where this generation has it and it has not expired.
     #[must_use]
     pub fn rule(&self, key: RuleKey) -> Option<&Rule> {
-        self.live.get(&key).map(|id| self.tables.policy().rule(*id))
+        self.rules.rule(key).map(|id| self.tables.policy().rule(id))
     }
 
     /// The rule behind a key, expired or not.
     #[must_use]
     pub fn named_rule(&self, key: RuleKey) -> Option<&Rule> {
-        let at = self.keys.iter().position(|k| *k == key)?;
-        self.tables.policy().rules().get(at)
+        self.rules.last(key).map(|id| self.tables.policy().rule(id))
     }
 
     /// The id of the rule behind a key that was given out up to now, also where this generation has it no more.
     #[must_use]
     pub fn rule_name(&self, key: RuleKey) -> Option<&str> {
-        self.names.get(key.0 as usize).map(|name| &**name)
+        self.names.get(key.0 as usize)
     }
 
     /// Whether flows that were last judged in that epoch live on without being judged again.
@@ -139,7 +148,7 @@ impl std::error::Error for GenerationError {}
 #[derive(Debug, Default)]
 pub struct Generations {
     next: u32,
-    names: Arc<Vec<Arc<str>>>,
+    names: Names,
     keys: HashMap<Arc<str>, RuleKey>,
     floor: u32,
     flushed: u32,
@@ -167,42 +176,59 @@ impl Generations {
     /// Where the network does not hold together; nothing has changed then.
     pub fn of_tables(
         &mut self,
-        tables: Tables,
+        tables: impl Into<Arc<Tables>>,
         topology: &Topology,
         ports: &[PortFacts],
         now: Timestamp,
         flows: LiveFlows,
     ) -> Result<Generation, GenerationError> {
         let network = Network::compile(topology, ports).map_err(GenerationError::Network)?;
-        let policy = Arc::clone(tables.policy());
-        let keys: Vec<RuleKey> = policy.rules().iter().map(|rule| self.intern(&rule.id)).collect();
-        let live = policy
-            .rules()
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.expires.is_none_or(|at| at > now))
-            .map(|(at, _)| (keys[at], RuleId(at as u32)))
-            .collect();
+        let tables = tables.into();
+        let rules = Rules::new(tables.policy(), now, |id| self.intern(id));
+        Ok(self.generation(tables, Arc::new(network), rules, flows))
+    }
+
+    /// The generation after another whose tables were changed in place: their policy is that of before, but for segments,
+    /// rules out of force that `touched` names, and rules that stand behind all others. The network is the same.
+    pub fn of_changed(
+        &mut self,
+        before: &Generation,
+        tables: Arc<Tables>,
+        touched: &[RuleId],
+        now: Timestamp,
+        flows: LiveFlows,
+    ) -> Generation {
+        let rules = before.rules.changed(tables.policy(), touched, now, |id| self.intern(id));
+        self.generation(tables, Arc::clone(&before.network), rules, flows)
+    }
+
+    fn generation(
+        &mut self,
+        tables: Arc<Tables>,
+        network: Arc<Network>,
+        rules: Rules,
+        flows: LiveFlows,
+    ) -> Generation {
         self.next += 1;
         match flows {
             LiveFlows::Recheck => self.floor = self.next,
             LiveFlows::Keep => {}
             LiveFlows::Flush => (self.floor, self.flushed) = (self.next, self.next),
         }
-        let names = Arc::clone(&self.names);
+        let names = self.names.clone();
         let (floor, flushed) = (Epoch(self.floor), Epoch(self.flushed));
-        Ok(Generation { epoch: Epoch(self.next), tables, network, keys, live, names, floor, flushed })
+        Generation { epoch: Epoch(self.next), tables, network, rules, names, floor, flushed }
     }
 
     /// The id of the rule behind a key.
     #[must_use]
     pub fn name(&self, key: RuleKey) -> &str {
-        &self.names[key.0 as usize]
+        self.names.get(key.0 as usize).expect("the key was given out")
     }
 
     /// The ids of all rules that have a key, in the order of the keys.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(|name| &**name)
+        self.names.iter()
     }
 
     /// How many keys were given out.
@@ -217,7 +243,7 @@ impl Generations {
         }
         let key = RuleKey(self.names.len() as u32);
         let name: Arc<str> = id.into();
-        Arc::make_mut(&mut self.names).push(Arc::clone(&name));
+        self.names.push(Arc::clone(&name));
         self.keys.insert(name, key);
         key
     }

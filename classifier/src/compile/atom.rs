@@ -137,7 +137,8 @@ impl<'p> Atoms<'p> {
         item.checked_sub(self.codes()).map_or(Err(item), |gate| Ok(gate as usize))
     }
 
-    fn codes(&self) -> u32 {
+    /// How many codes of effects there are: the item of the first gate.
+    pub(super) fn codes(&self) -> u32 {
         2 * self.segments + self.sets.len() as u32
     }
 

@@ -46,6 +46,17 @@ impl Evaluator {
         Evaluator { modes, by_name, member_in, except_in, class: 0, open }
     }
 
+    /// Gives a segment another mode.
+    pub(super) fn set_mode(&mut self, SegmentId(id): SegmentId, mode: Mode) {
+        self.modes[id as usize] = mode;
+    }
+
+    /// Whether a class in these segments is softened: there are some, and all are in monitor mode.
+    pub(super) fn is_softened(&self, segments: &[SegmentId]) -> bool {
+        let mode = |SegmentId(id): &SegmentId| self.modes[*id as usize];
+        !segments.is_empty() && segments.iter().all(|id| mode(id) == Mode::Monitor)
+    }
+
     /// What the class with these effects is in.
     pub(super) fn evaluate(
         &mut self,
@@ -72,9 +83,7 @@ impl Evaluator {
         found.segments.sort_unstable_by_key(|SegmentId(id)| self.by_name[*id as usize]);
         found.sets.sort_unstable();
         found.sets.dedup();
-        let mode = |SegmentId(id): &SegmentId| self.modes[*id as usize];
-        found.softened =
-            !found.segments.is_empty() && found.segments.iter().all(|id| mode(id) == Mode::Monitor);
+        found.softened = self.is_softened(&found.segments);
         found
     }
 

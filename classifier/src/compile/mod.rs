@@ -78,6 +78,7 @@ struct Parts<'p> {
     builder: LineBuilder<'p>,
     space: SpaceBuilder,
     v6_runs: Vec<(u128, u32)>,
+    placing: Option<place::Placing>,
 }
 
 fn compile_parts<'p>(
@@ -159,6 +160,7 @@ fn compile_parts<'p>(
         v6: Arc::new(v6),
         v6_changes: None,
         place: Arc::new(placed.table),
+        later_places: None,
         softened: Arc::new(members.iter().map(|member| member.softened).collect()),
         any_softened: members.iter().any(|member| member.softened),
         verdicts: fast::verdicts(policy),
@@ -167,7 +169,11 @@ fn compile_parts<'p>(
         cells,
         statistics,
     };
-    Ok((tables, Parts { atoms, nesting, evaluator, items, from, to, rules, builder, space, v6_runs }))
+    let placing = placed.placing;
+    Ok((
+        tables,
+        Parts { atoms, nesting, evaluator, items, from, to, rules, builder, space, v6_runs, placing },
+    ))
 }
 
 /// What the cells have to do with statistics.

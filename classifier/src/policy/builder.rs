@@ -69,7 +69,8 @@ impl PolicyBuilder {
     #[must_use]
     pub fn new(tiers: Vec<String>, default: DefaultAction, mode: Mode) -> Self {
         let (segments, rules, positions) = (List::default(), List::default(), List::default());
-        PolicyBuilder { policy: Policy { tiers: tiers.into(), segments, rules, positions, default, mode } }
+        let (tiers, removed) = (tiers.into(), 0);
+        PolicyBuilder { policy: Policy { tiers, segments, rules, positions, removed, default, mode } }
     }
 
     /// Adds a segment; its id is the number of segments before it. Ids may be used before they are added.

@@ -67,6 +67,12 @@ impl<T: Clone> List<T> {
         self.len += 1;
     }
 
+    /// Puts another element in the place of the one at an index.
+    pub(crate) fn set(&mut self, at: usize, value: T) {
+        assert!(at < self.len, "{at} of {}", self.len);
+        *self.slot(at) = Some(Arc::new(value));
+    }
+
     fn slot(&mut self, at: usize) -> &mut Option<Arc<T>> {
         let page = at / PAGE;
         if self.pages.len() <= page {

@@ -246,6 +246,8 @@ pub struct Policy {
     pub(super) rules: List<Rule>,
     /// Where each rule stands that was put between the others later; these are the last of `rules`.
     pub(super) positions: List<Position>,
+    /// How many of `rules` were taken out for good.
+    pub(super) removed: usize,
     pub(super) default: DefaultAction,
     pub(super) mode: Mode,
 }
@@ -268,6 +270,12 @@ impl Policy {
     #[must_use]
     pub fn rules(&self) -> &List<Rule> {
         &self.rules
+    }
+
+    /// How many rules there are, without those that were taken out for good.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.rules.len() - self.removed
     }
 
     /// The rule of that index.

@@ -64,17 +64,34 @@ impl Policy {
         self.positions[at as usize] = position;
     }
 
+    /// The rules in the order in which files would have them, without those that were taken out for good.
+    #[must_use]
+    pub fn listed(&self) -> Vec<RuleId> {
+        let mut order: Vec<RuleId> = (0..self.rules.len() as u32).map(RuleId).collect();
+        if !self.positions.is_empty() {
+            order.sort_by_key(|id| self.position(*id));
+        }
+        if self.removed > 0 {
+            order.retain(|id| self.rule(*id).expires != Some(REMOVED));
+        }
+        order
+    }
+
+    /// Takes a rule out for good.
+    pub(crate) fn remove(&mut self, RuleId(id): RuleId) {
+        self.rules[id as usize].expires = Some(REMOVED);
+        self.removed += 1;
+    }
+
     /// The same policy as if its files had been written so: no rule that was taken out is left, all others stand in
     /// their order, and their [`RuleId`]s are counted anew.
     #[must_use]
     pub fn flattened(&self) -> Policy {
-        let mut order: Vec<u32> = (0..self.rules.len() as u32).collect();
-        order.sort_by_key(|id| self.position(RuleId(*id)));
-        let rules = order.iter().map(|id| self.rule(RuleId(*id)));
         Policy {
-            rules: rules.filter(|rule| rule.expires != Some(REMOVED)).cloned().collect(),
+            rules: self.listed().into_iter().map(|id| self.rule(id).clone()).collect(),
             segments: self.segments.iter().cloned().collect(),
             positions: List::default(),
+            removed: 0,
             ..self.clone()
         }
     }

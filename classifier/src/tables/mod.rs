@@ -42,7 +42,7 @@ use crate::policy::{Policy, SegmentId, Timestamp};
 use fast::Fast;
 use group::Grouped;
 use lanes::portable::Portable;
-use place::PlaceTable;
+use place::{LaterPlaces, PlaceTable};
 use space::Space;
 use space_v6::SpaceV6;
 use std::net::IpAddr;
@@ -71,6 +71,8 @@ pub struct Tables {
     /// What changed since `v6` was built: [`SpaceV6::UNCHANGED`] where it still holds.
     pub(crate) v6_changes: Option<Arc<SpaceV6>>,
     pub(crate) place: Arc<PlaceTable>,
+    /// What there is to say of VLANs and MACs beyond `place`.
+    pub(crate) later_places: Option<Arc<LaterPlaces>>,
     /// Whether each class is softened as a destination.
     pub(crate) softened: Arc<Vec<bool>>,
     /// Whether any is.
@@ -196,7 +198,7 @@ impl Tables {
 
     #[inline]
     fn refine(&self, state: u32, vlan: Option<VlanKey>, mac: Option<Mac>) -> ClassId {
-        ClassId(self.place.refine(state, vlan, mac))
+        ClassId(self.place.refine(state, vlan, mac, self.later_places.as_deref()))
     }
 
     /// What the rules say of a new flow.
@@ -259,6 +261,7 @@ impl Tables {
             v6,
             v6_changes,
             place,
+            later_places,
             softened,
             any_softened,
             verdicts,
@@ -273,6 +276,7 @@ impl Tables {
         self.v6.clone_from(v6);
         self.v6_changes.clone_from(v6_changes);
         self.place.clone_from(place);
+        self.later_places.clone_from(later_places);
         self.softened.clone_from(softened);
         (self.any_softened, self.verdicts) = (*any_softened, *verdicts);
         self.segments.clone_from(segments);

@@ -23,6 +23,8 @@ pub(crate) struct Refinement {
     pub(crate) rows: Vec<Row>,
     /// Dense rows.
     pub(crate) dense: Vec<u32>,
+    /// The states that rows are for; what refines later ones is in [`LaterPlaces`].
+    pub(crate) width: u32,
     /// Entries of sparse rows, by [`Refinement::word`].
     pub(crate) sparse: WordMap,
 }
@@ -34,8 +36,17 @@ impl Refinement {
         (profile as u64) << 32 | state as u64
     }
 
+    /// One that refines nothing.
+    pub(crate) fn none(sparse: WordMap) -> Self {
+        Refinement { rows: Vec::new(), dense: Vec::new(), width: 0, sparse }
+    }
+
     #[inline]
-    fn get(&self, profile: u32, state: u32) -> u32 {
+    fn get(&self, profile: u32, state: u32, later: Option<&WordMap>) -> u32 {
+        if state >= self.width {
+            let found = later.and_then(|later| later.get(Self::word(profile, state)));
+            return found.unwrap_or(state);
+        }
         match self.rows[profile as usize] {
             Row::Dense(first) => self.dense[(first + state) as usize],
             Row::Sparse => self.sparse.get(Self::word(profile, state)).unwrap_or(state),
@@ -45,6 +56,17 @@ impl Refinement {
     fn bytes(&self) -> usize {
         self.rows.len() * size_of::<Row>() + self.dense.len() * 4 + self.sparse.bytes()
     }
+}
+
+/// How VLANs and MACs refine states that came after the table was built, by [`Refinement::word`].
+#[derive(Clone, Debug)]
+pub(crate) struct LaterPlaces {
+    /// What a VLAN does.
+    pub(crate) by_vlan: WordMap,
+    /// What a MAC does.
+    pub(crate) by_mac: WordMap,
+    /// Profiles of MACs that have another than in the table.
+    pub(crate) macs: WordMap,
 }
 
 /// All that the policy says of VLANs and MACs.
@@ -70,18 +92,26 @@ impl PlaceTable {
 
     /// The class of an endpoint whose address has this state.
     #[inline]
-    pub(crate) fn refine(&self, state: u32, vlan: Option<VlanKey>, mac: Option<Mac>) -> u32 {
+    pub(crate) fn refine(
+        &self,
+        state: u32,
+        vlan: Option<VlanKey>,
+        mac: Option<Mac>,
+        later: Option<&LaterPlaces>,
+    ) -> u32 {
         let mut state = state;
         if let (Some(profiles), Some(vlan)) = (&self.vlans, vlan) {
             let profile = profiles[vlan.index()];
             if profile != 0 {
-                state = self.by_vlan.get(u32::from(profile), state);
+                state = self.by_vlan.get(u32::from(profile), state, later.map(|later| &later.by_vlan));
             }
         }
         if let (Some(profiles), Some(mac)) = (&self.macs, mac)
-            && let Some(profile) = profiles.get(Self::mac_word(mac))
+            && let word = Self::mac_word(mac)
+            && let known = later.and_then(|later| later.macs.get(word)).or_else(|| profiles.get(word))
+            && let Some(profile) = known.filter(|profile| *profile != 0)
         {
-            state = self.by_mac.get(profile, state);
+            state = self.by_mac.get(profile, state, later.map(|later| &later.by_mac));
         }
         state
     }

@@ -13,12 +13,14 @@
 
 mod diff;
 mod history;
+mod in_place;
 mod keeper;
 mod overlay;
 mod versions;
 
 pub use diff::{Difference, TextDiff, compare, compare_text};
 pub use history::{Entry, History, Note, VerifyError, verify};
+pub use in_place::{Anew, InPlace, Layers};
 pub use keeper::{Action, Keeper, KeeperError, Started};
 pub use overlay::{Act, Deed, Overlay, quarantine_ids, range};
 pub use versions::{Current, Pending, Version, Versions};

@@ -12,6 +12,7 @@ use classifier::policy::{
     Action, EndpointSet, Member, Mode, PolicyBuilder, Rule, Segment, Selector, Service, TierId,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -223,22 +224,15 @@ impl Overlay {
         }
         let policy = &base.policy;
         let mut builder = PolicyBuilder::new(policy.tiers().to_vec(), policy.default(), policy.mode());
-        let member = |address: &str| {
-            let addresses = range(address).map(|range| vec![range]).ok()?;
-            Some(Member::Selector(Selector { addresses, ..Selector::default() }))
-        };
         for segment in policy.segments() {
-            builder.segment(self.over_segment(segment.clone(), &member));
+            let mut segment = segment.clone();
+            self.lay_over(&mut segment);
+            builder.segment(segment);
         }
         let mut spans = Vec::new();
-        for act in self.acts() {
-            let Deed::Quarantine { address } = &act.deed else { continue };
-            let Some(member) = member(address) else { continue };
-            let this = EndpointSet::OneOf(vec![member]);
-            let [from, to] = quarantine_ids(address);
-            builder.rule(deny(from, this.clone(), EndpointSet::Any));
-            builder.rule(deny(to, EndpointSet::Any, this));
-            spans.extend([Span::new(FileId(0), 0..0); 2]);
+        for rule in self.quarantines().filter_map(quarantine_rules).flatten() {
+            builder.rule(rule);
+            spans.push(Span::new(FileId(0), 0..0));
         }
         for rule in policy.rules() {
             builder.rule(rule.clone());
@@ -246,12 +240,15 @@ impl Overlay {
         spans.extend_from_slice(&base.rule_spans);
         // Names are as unique and references as good as they were.
         match builder.build() {
-            Ok(policy) => Configuration { policy: Arc::new(policy), rule_spans: spans, ..base.clone() },
+            Ok(policy) => {
+                Configuration { policy: Arc::new(policy), rule_spans: Arc::new(spans), ..base.clone() }
+            }
             Err(_) => base.clone(),
         }
     }
 
-    fn over_segment(&self, mut segment: Segment, member: &impl Fn(&str) -> Option<Member>) -> Segment {
+    /// Puts what was done to a segment into it.
+    pub(super) fn lay_over(&self, segment: &mut Segment) {
         for act in self.acts() {
             match &act.deed {
                 Deed::Member { segment: name, address, is_in } if *name == segment.name => {
@@ -264,8 +261,39 @@ impl Overlay {
                 Deed::Member { .. } | Deed::Mode { .. } | Deed::Quarantine { .. } => {}
             }
         }
-        segment
     }
+
+    /// What was done to segments, by the name of each, oldest first.
+    pub(super) fn by_segment(&self) -> HashMap<&str, Vec<&Deed>> {
+        let mut found: HashMap<&str, Vec<&Deed>> = HashMap::new();
+        for act in self.acts() {
+            if let Deed::Member { segment, .. } | Deed::Mode { segment, .. } = &act.deed {
+                found.entry(segment).or_default().push(&act.deed);
+            }
+        }
+        found
+    }
+
+    /// The addresses in quarantine, oldest first.
+    pub(super) fn quarantines(&self) -> impl Iterator<Item = &str> {
+        self.acts().filter_map(|act| match &act.deed {
+            Deed::Quarantine { address } => Some(address.as_str()),
+            Deed::Member { .. } | Deed::Mode { .. } => None,
+        })
+    }
+}
+
+/// The member that an address, a prefix or a range is; `None`: it is none.
+fn member(address: &str) -> Option<Member> {
+    let addresses = range(address).map(|range| vec![range]).ok()?;
+    Some(Member::Selector(Selector { addresses, ..Selector::default() }))
+}
+
+/// The rules that keep an address in quarantine; `None`: it is none.
+pub(super) fn quarantine_rules(address: &str) -> Option<[Rule; 2]> {
+    let this = EndpointSet::OneOf(vec![member(address)?]);
+    let [from, to] = quarantine_ids(address);
+    Some([deny(from, this.clone(), EndpointSet::Any), deny(to, EndpointSet::Any, this)])
 }
 
 /// A rule of the first tier, before all others.

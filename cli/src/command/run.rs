@@ -218,6 +218,7 @@ impl Run {
             fault::befall(&host);
             let mut notices = host.look_at_links();
             notices.extend(host.look_at_feeds());
+            notices.extend(host.notices());
             if host.is_renewed() {
                 let sources = host.gateway().events().to_vec();
                 hub = match hub.hand_over(sources, Arc::clone(host.shared()), self.exports.rate()) {

@@ -68,7 +68,7 @@ pub fn deny_all_of(configuration: &Configuration) -> Configuration {
     };
     let empty = PolicyBuilder::new(vec!["default".to_owned()], DefaultAction::Deny, Mode::Enforce).build();
     bare.policy = Arc::new(empty.expect("an empty policy is a policy"));
-    (bare.tests, bare.invariants, bare.rule_spans) = (Vec::new(), Vec::new(), Vec::new());
+    (bare.tests, bare.invariants, bare.rule_spans) = (Vec::new(), Vec::new(), Arc::default());
     bare.vlan_names.clear();
     bare.services.clear();
     bare.feeds.clear();

@@ -65,8 +65,8 @@ pub struct Configuration {
     pub invariants: Vec<Invariant>,
     /// How the file writes each VLAN: by its name where it has one, and as `port.id`.
     pub vlan_names: BTreeMap<String, VlanKey>,
-    /// Where each rule stands: an index is a [`RuleId`].
-    pub rule_spans: Vec<Span>,
+    /// Where each rule stands: an index is a [`RuleId`]. Those that were put in beside the files may have none.
+    pub rule_spans: Arc<Vec<Span>>,
     /// `[service]`, each name with all that it reaches.
     pub services: BTreeMap<String, Vec<Service>>,
     /// `[[feed]]`, in the order of the files.
@@ -84,7 +84,7 @@ impl Configuration {
             tests: lowered.tests,
             invariants: lowered.invariants,
             vlan_names: lowered.vlan_names,
-            rule_spans: lowered.rule_spans,
+            rule_spans: Arc::new(lowered.rule_spans),
             services: lowered.services,
             feeds: lowered.feeds,
             warnings,

@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use watcher::Watcher;
 
 /// Where lists are, and where their last good text is kept.
@@ -33,7 +34,7 @@ pub struct Shelf {
 pub struct Fed {
     feed: Feed,
     path: PathBuf,
-    list: List,
+    list: Arc<List>,
     /// Why the list on the disk is not the one in force.
     error: Option<String>,
     /// When the list came into force, as RFC 3339 in UTC.
@@ -85,7 +86,13 @@ impl Shelf {
                 (list, Some(format!("{error}; {had}")))
             }
         };
-        Fed { feed: feed.clone(), path, list, error, since: jiff::Timestamp::now().to_string() }
+        Fed {
+            feed: feed.clone(),
+            path,
+            list: Arc::new(list),
+            error,
+            since: jiff::Timestamp::now().to_string(),
+        }
     }
 }
 
@@ -208,6 +215,12 @@ impl Feeds {
         with_lists(base, self.fed.iter().map(Fed::list))
     }
 
+    /// The list of each feed.
+    #[must_use]
+    pub fn lists(&self) -> Vec<Arc<List>> {
+        self.fed.iter().map(|fed| Arc::clone(&fed.list)).collect()
+    }
+
     /// What is to be told of lists that are broken.
     #[must_use]
     pub fn complaints(&self) -> Vec<Notice> {
@@ -228,9 +241,9 @@ impl Feeds {
                             notices.push(fed.notice());
                         }
                     }
-                    Ok((list, _)) if *list != fed.list => {
+                    Ok((list, _)) if *list != *fed.list => {
                         before.push((at, fed.clone()));
-                        fed.list = list.clone();
+                        fed.list = Arc::new(list.clone());
                         fed.error = None;
                         fed.since = jiff::Timestamp::now().to_string();
                     }

@@ -89,7 +89,7 @@ impl Host {
     pub(super) fn start_with(&mut self, base: &Configuration) -> Result<(), String> {
         self.tried = Instant::now();
         self.remember_hits();
-        let before = self.gateway().configuration().clone();
+        let before = Configuration::clone(self.gateway().configuration());
         let died = "a worker died".to_owned();
         let left = self.gateway.take().ok_or(&died)?.pause().map_err(|_| died)?;
         // What a gateway without ports leaves is nothing.
@@ -120,10 +120,12 @@ impl Host {
     }
 
     fn take_over(&mut self, gateway: Gateway) {
+        // Its tables are its own.
+        (self.in_place, self.made) = (None, None);
         self.links = Links::new(&gateway);
         self.shared = Arc::new(Shared {
             control: Arc::clone(gateway.shared_control()),
-            configuration: ArcSwap::from_pointee(gateway.configuration().clone()),
+            configuration: ArcSwap::new(Arc::clone(gateway.configuration())),
             base: ArcSwap::new(Arc::clone(&self.base)),
             clock: gateway.clock(),
             shelf: self.shared.shelf.clone(),
@@ -136,12 +138,11 @@ impl Host {
 
     /// Takes everything out of force; a sentence about it.
     pub(super) fn let_nothing_pass(&mut self, why: &str) -> String {
-        let bare = config::deny_all_of(&self.base);
+        let bare = Arc::new(config::deny_all_of(&self.base));
         let tables = Tables::compile(Arc::clone(&bare.policy), config::now());
-        let done = tables.map_err(|error| error.to_string()).and_then(|tables| {
-            let checked = config::Checked { configuration: bare.clone(), tables };
-            self.put_into_force(checked, LiveFlows::Flush)
-        });
+        let done = tables
+            .map_err(|error| error.to_string())
+            .and_then(|tables| self.put_into_force(&bare, tables, LiveFlows::Flush));
         if let Err(error) = done {
             if let Some(keeper) = &mut self.keeper {
                 keeper.postpone(AGAIN);
@@ -149,7 +150,7 @@ impl Host {
             return format!("error: {why}; but it can't be taken out of force: {error}");
         }
         self.feeds.adopt(&bare);
-        self.base = Arc::new(bare);
+        self.base = bare;
         self.shared.base.store(Arc::clone(&self.base));
         self.deny_all = Some(why.to_owned());
         let action = Action::of_gateway("deny-all", why);

@@ -3,8 +3,9 @@
 use super::carried::Carried;
 use super::crew;
 use super::state::{Leaving, Newcomers, Resumption, StateDirectory};
-use crate::config::{self, Checked, Configuration};
-use classifier::policy::Timestamp;
+use crate::config::{self, Configuration};
+use classifier::policy::{RuleId, Timestamp};
+use classifier::tables::Tables;
 use conntrack::Tracker;
 use conntrack::time::Tick;
 use dataplane::arena::Arena;
@@ -86,7 +87,7 @@ impl std::error::Error for ReloadError {}
 
 /// A running gateway. Dropping it stops it and puts the interfaces back.
 pub struct Gateway {
-    configuration: Configuration,
+    configuration: Arc<Configuration>,
     generations: Generations,
     facts: Vec<PortFacts>,
     control: Arc<Control>,
@@ -190,7 +191,7 @@ impl Gateway {
         let workers = crew::hire(&configuration.topology, engines, opened.ports, &owners, &control, sinks);
         let mut gateway = Gateway {
             expiry: configuration.policy.next_expiry(now),
-            configuration,
+            configuration: Arc::new(configuration),
             generations,
             facts,
             control,
@@ -222,8 +223,12 @@ impl Gateway {
     ///
     /// # Errors
     /// Where it asks for other ports or workers, or its policy can't be put into force.
-    pub fn reload(&mut self, checked: Checked, flows: LiveFlows) -> Result<(), ReloadError> {
-        let Checked { configuration, tables } = checked;
+    pub fn reload(
+        &mut self,
+        configuration: Arc<Configuration>,
+        tables: impl Into<Arc<Tables>>,
+        flows: LiveFlows,
+    ) -> Result<(), ReloadError> {
         self.may_become(&configuration)?;
         let now = config::now();
         let generation = self.generations.of_tables(tables, &configuration.topology, &self.facts, now, flows);
@@ -231,6 +236,17 @@ impl Gateway {
         self.expiry = configuration.policy.next_expiry(now);
         self.configuration = configuration;
         Ok(())
+    }
+
+    /// Puts tables into force that those in force were changed to in place, between two batches: the policy of
+    /// `configuration` is theirs, and all else is as it was. `removed` are the rules that are out of force now; those that
+    /// came never expire.
+    pub fn change(&mut self, configuration: Configuration, tables: Arc<Tables>, removed: &[RuleId]) {
+        let before = self.control.generation();
+        let flows = LiveFlows::Recheck;
+        let generation = self.generations.of_changed(&before, tables, removed, config::now(), flows);
+        self.control.publish(Arc::new(generation));
+        self.configuration = Arc::new(configuration);
     }
 
     /// Whether a configuration can be put into force without a restart.
@@ -261,7 +277,7 @@ impl Gateway {
             return Ok(false);
         }
         self.expiry = self.configuration.policy.next_expiry(now);
-        let configuration = self.configuration.clone();
+        let configuration = Arc::clone(&self.configuration);
         self.publish(&configuration, now)?;
         Ok(true)
     }
@@ -319,7 +335,7 @@ impl Gateway {
 
     /// The configuration in force.
     #[must_use]
-    pub fn configuration(&self) -> &Configuration {
+    pub fn configuration(&self) -> &Arc<Configuration> {
         &self.configuration
     }
 

@@ -6,13 +6,13 @@
 use super::gateway::Gateway;
 use super::hits::{self, DEFAULT, HitTable, KeptHits};
 use super::links::Links;
+use super::made::Made;
 use super::{Carried, Notice};
-use crate::change::{Act, Action, Current, Deed, Entry, Keeper, Overlay, Version};
+use crate::change::{Act, Action, Anew, Current, Deed, Entry, InPlace, Keeper, Layers, Overlay, Version};
 use crate::config::{self, Bundle, Checked, Configuration, OnDisk};
 use crate::control::desk::Shared;
 use crate::feed::{Fed, Feeds};
 use arc_swap::ArcSwap;
-use classifier::policy::RuleId;
 use classifier::tables::Tables;
 use conntrack::time::Tick;
 use dataplane::ErrandError;
@@ -20,6 +20,7 @@ use dataplane::event::EventSource;
 use dataplane::generation::LiveFlows;
 use dataplane::hits::RuleHits;
 use serde::Serialize;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,6 +73,11 @@ pub struct Host {
     pub(super) base: Arc<Configuration>,
     pub(super) overlay: Overlay,
     pub(super) feeds: Feeds,
+    /// The tables in force, where they can be changed in place.
+    pub(super) in_place: Option<InPlace>,
+    /// How the tables in force were made, where something was changed beside the files since these were applied.
+    pub(super) made: Option<Made>,
+    notices: Vec<Notice>,
 }
 
 const NO_STATE: &str = "nothing is kept: the gateway runs with `--no-state`";
@@ -94,7 +100,7 @@ impl Host {
         let base = Arc::new(base);
         let shared = Arc::new(Shared {
             control: Arc::clone(gateway.shared_control()),
-            configuration: ArcSwap::from_pointee(gateway.configuration().clone()),
+            configuration: ArcSwap::new(Arc::clone(gateway.configuration())),
             base: ArcSwap::new(Arc::clone(&base)),
             clock: gateway.clock(),
             shelf: feeds.shelf().clone(),
@@ -123,6 +129,9 @@ impl Host {
             base,
             overlay,
             feeds,
+            in_place: None,
+            made: None,
+            notices: Vec::new(),
         }
     }
 
@@ -159,17 +168,18 @@ impl Host {
             None => None,
         };
         let started = Instant::now();
-        let base = checked.configuration.clone();
+        let Checked { configuration, tables } = checked;
+        let base = Arc::new(configuration);
         let fed = self.feeds.adopt(&base);
         let done = match anew {
-            Ok(()) => self.put_into_force(checked, flows),
+            Ok(()) => self.put_into_force(&base, tables, flows),
             // Nothing passes, or what does was not confirmed.
             Err(_) => self.start_with(&base),
         };
         match done {
             Ok(()) => {
                 self.deny_all = None;
-                self.base = Arc::new(base);
+                self.base = base;
                 self.shared.base.store(Arc::clone(&self.base));
                 let current = self.keeper.as_ref().map(Keeper::current);
                 Ok(Applied {
@@ -189,26 +199,102 @@ impl Host {
         }
     }
 
-    /// Puts a configuration with the overlay over it into force on all workers.
-    pub(super) fn put_into_force(&mut self, checked: Checked, flows: LiveFlows) -> Result<(), String> {
-        let is_all = self.overlay.is_empty() && checked.configuration.feeds.is_empty();
-        let checked = if is_all { checked } else { self.under_overlay(&checked.configuration)? };
-        self.gateway_mut().reload(checked, flows).map_err(|error| error.to_string())?;
-        self.shared.configuration.store(Arc::new(self.gateway().configuration().clone()));
-        self.shared.control.wait_until_installed(INSTALLED_WITHIN);
+    /// Puts a configuration into force on all workers, which has these tables unless feeds and overlay lie over it.
+    pub(super) fn put_into_force(
+        &mut self,
+        base: &Arc<Configuration>,
+        tables: Tables,
+        flows: LiveFlows,
+    ) -> Result<(), String> {
+        if self.overlay.is_empty() && base.feeds.is_empty() {
+            let base = Arc::clone(base);
+            self.gateway_mut().reload(base, tables, flows).map_err(|error| error.to_string())?;
+            // They were of other files.
+            (self.in_place, self.made) = (None, None);
+            self.install();
+            return Ok(());
+        }
+        // Its memory is for others.
+        drop(tables);
+        self.compile(base, flows, Anew::First)
+    }
+
+    /// Compiles a configuration with what lies over it, and puts it into force so that it can be changed in place.
+    fn compile(&mut self, base: &Arc<Configuration>, flows: LiveFlows, why: Anew) -> Result<(), String> {
+        let started = Instant::now();
+        // Two of them at once would be too much for a large policy.
+        self.in_place = None;
+        let configuration = Arc::new(self.laid_over(base));
+        let lists = self.feeds.lists();
+        let layers = Layers { base, lists: &lists, overlay: &self.overlay };
+        let compiled = InPlace::compile(&configuration.policy, layers, config::now());
+        let compiled = compiled.map_err(|error| error.to_string())?;
+        let took = started.elapsed();
+        let tables = compiled.tables();
+        self.gateway_mut().reload(configuration, tables, flows).map_err(|error| error.to_string())?;
+        self.in_place = Some(compiled);
+        self.install();
+        self.note_made(Made { anew: Some(why), took });
         Ok(())
+    }
+
+    /// Puts what lies over the configuration into force as it is now: in place, or else by a compilation.
+    fn lay_over(&mut self) -> Result<(), String> {
+        let started = Instant::now();
+        let base = Arc::clone(&self.base);
+        // Rules that have expired since were taken out by a compilation of their own.
+        let in_force = self.shared.control.generation();
+        let is_in_force = |kept: &InPlace| Arc::ptr_eq(in_force.shared_tables(), &kept.tables());
+        let kept = self.in_place.take().filter(|kept| kept.is_of(&base) && is_in_force(kept));
+        // The generation that is replaced is to be seen by nobody once the next change comes.
+        drop(in_force);
+        let Some(mut kept) = kept else { return self.compile(&base, LiveFlows::Recheck, Anew::First) };
+        let lists = self.feeds.lists();
+        match kept.change_to(Layers { base: &base, lists: &lists, overlay: &self.overlay }) {
+            Ok(removed) => {
+                let configuration = kept.configuration(self.gateway().configuration());
+                let took = started.elapsed();
+                self.gateway_mut().change(configuration, kept.tables(), &removed);
+                self.in_place = Some(kept);
+                self.install();
+                self.note_made(Made { anew: None, took });
+                Ok(())
+            }
+            Err(error) => {
+                drop(kept);
+                self.compile(&base, LiveFlows::Recheck, Anew::Refused(error))
+            }
+        }
+    }
+
+    /// Tells those who ask of the configuration in force, and waits until all workers have it.
+    fn install(&mut self) {
+        self.shared.configuration.store(Arc::clone(self.gateway().configuration()));
+        self.shared.control.wait_until_installed(INSTALLED_WITHIN);
+    }
+
+    fn note_made(&mut self, made: Made) {
+        let generation = self.shared.control.generation().epoch().0;
+        let mut details = json!(made);
+        details["generation"] = json!(generation);
+        self.notices.push(Notice::new("tables", format!("generation {generation}: {made}"), details));
+        self.made = Some(made);
+    }
+
+    /// How the tables in force were made, where something was changed beside the files since these were applied.
+    #[must_use]
+    pub fn made(&self) -> Option<Made> {
+        self.made
+    }
+
+    /// What there is to tell since this was asked last. To be called now and then.
+    pub fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// A configuration with the lists of its feeds, and the overlay over both.
     pub(super) fn laid_over(&self, base: &Configuration) -> Configuration {
         self.overlay.over(&self.feeds.over(base))
-    }
-
-    /// A configuration with feeds and overlay, compiled. Its tests are not run: they speak of the files.
-    fn under_overlay(&self, base: &Configuration) -> Result<Checked, String> {
-        let configuration = self.laid_over(base);
-        let tables = Tables::compile(Arc::clone(&configuration.policy), config::now());
-        Ok(Checked { tables: tables.map_err(|error| error.to_string())?, configuration })
     }
 
     /// Does something beside the files, for a time or for good, and notes it in the history. Where it can't be put into
@@ -274,9 +360,7 @@ impl Host {
     pub fn look_at_feeds(&mut self) -> Vec<Notice> {
         let mut notices = Vec::new();
         while let Some(change) = self.feeds.next_change(&mut notices) {
-            let base = Arc::clone(&self.base);
-            let checked = self.under_overlay(&base);
-            let done = checked.and_then(|checked| self.put_into_force(checked, LiveFlows::Recheck));
+            let done = self.lay_over();
             notices.extend(match done {
                 Ok(()) => self.feeds.accept(&change),
                 Err(error) => self.feeds.refuse(change, &error),
@@ -293,17 +377,13 @@ impl Host {
 
     /// Keeps the overlay and puts it into force, or goes back to the one before.
     fn renew(&mut self, before: Overlay) -> Result<(), String> {
-        let base = Arc::clone(&self.base);
         let kept = match &self.options.state {
             Some(folder) => {
                 self.overlay.save(folder).map_err(|error| format!("{}: {error}", folder.display()))
             }
             None => Ok(()),
         };
-        let done = kept.and_then(|()| {
-            let checked = self.under_overlay(&base)?;
-            self.put_into_force(checked, LiveFlows::Recheck)
-        });
+        let done = kept.and_then(|()| self.lay_over());
         if done.is_err() {
             self.overlay = before;
             if let Some(folder) = &self.options.state {
@@ -500,8 +580,8 @@ impl Host {
             }
         };
         let generation = self.shared.control.generation();
-        for rule in 0..generation.rule_count() as u32 {
-            let key = generation.key_of(RuleId(rule));
+        for rule in generation.tables().policy().listed() {
+            let key = generation.key_of(rule);
             if let Some(name) = generation.rule_name(key) {
                 add(name, sum(&|hits| hits.of(key)));
             }

@@ -89,26 +89,40 @@ fn there_and_back(changes: Vec<Change>) -> Vec<Change> {
     changes.into_iter().chain(back).collect()
 }
 
-/// Hosts for segments that have IPv4 prefixes already: each within a /16 of one of these.
+/// Hosts for segments that have prefixes already: each within a /16 of one of IPv4, or, in a policy that has none of these,
+/// within a /64 of one of IPv6.
 fn members(policy: &Policy, random: &mut Random) -> Vec<Change> {
-    let with_v4 = |(at, segment): (usize, &classifier::policy::Segment)| {
-        let first = segment.members.iter().find_map(|member| match member {
-            Member::Selector(selector) => selector.addresses.iter().find_map(|range| match range {
-                IpRange::V4(first, _) => Some(*first),
-                IpRange::V6(..) => None,
-            }),
-            Member::Segment(_) => None,
-        });
-        first.map(|first| (SegmentId(at as u32), first))
+    let homes_in = |is_home: fn(&IpRange) -> bool| -> Vec<(SegmentId, IpRange)> {
+        let home = |(id, segment): (u32, &classifier::policy::Segment)| {
+            let found = segment.members.iter().find_map(|member| match member {
+                Member::Selector(selector) => selector.addresses.iter().copied().find(is_home),
+                Member::Segment(_) => None,
+            });
+            found.map(|range| (SegmentId(id), range))
+        };
+        (0u32..).zip(policy.segments()).filter_map(home).collect()
     };
-    let homes: Vec<(SegmentId, u32)> = policy.segments().iter().enumerate().filter_map(with_v4).collect();
+    let mut homes = homes_in(|range| matches!(range, IpRange::V4(..)));
+    if homes.is_empty() {
+        homes = homes_in(|range| matches!(range, IpRange::V6(..)));
+    }
     if homes.is_empty() {
         return Vec::new();
     }
     let host = |_| {
-        let (segment, first) = *random.pick(&homes);
-        let host = first & 0xffff_0000 | random.below(1 << 16);
-        Change::Add(segment, IpRange::V4(host, host))
+        let (segment, home) = *random.pick(&homes);
+        let host = match home {
+            IpRange::V4(first, _) => {
+                let host = first & 0xffff_0000 | random.below(1 << 16);
+                IpRange::V4(host, host)
+            }
+            IpRange::V6(first, _) => {
+                let words = [random.below(u32::MAX), random.below(u32::MAX)].map(u128::from);
+                let host = first >> 64 << 64 | words[0] << 32 | words[1];
+                IpRange::V6(host, host)
+            }
+        };
+        Change::Add(segment, host)
     };
     (0..CHANGES / 2).map(host).collect()
 }
@@ -277,5 +291,33 @@ fn elsewhere(core: Option<usize>) {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     if let Some(other) = cores.into_iter().find(|other| Some(other.id) != core) {
         core_affinity::set_for_current(other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prefixes::Millionths;
+    use super::super::segments::{Shape, generate};
+    use super::*;
+
+    #[test]
+    fn hosts_come_and_go_in_policies_of_either_family() {
+        for percent_v6 in [0, 30, 100] {
+            let shape = Shape {
+                segments: 50,
+                prefixes: 300,
+                rules: 1_000,
+                percent_v6,
+                profiles: 20,
+                any: 0,
+                overlap: Millionths(26_000),
+                group_pairs: Millionths(1_000),
+            };
+            let policy = Arc::new(generate(shape, 1).policy);
+            let changes = there_and_back(members(&policy, &mut Random::new(1)));
+            let mut editor = Editor::new(&policy, NOW, &Limits::default()).expect("within limits");
+            let shared = ArcSwap::new(editor.generation());
+            assert!(timed(&changes, &mut editor, &shared).is_some(), "{percent_v6} % IPv6");
+        }
     }
 }

@@ -18,31 +18,52 @@ use std::sync::Arc;
 /// Outcomes that changes may add before the tables count as full.
 const OUTCOMES: usize = 1 << 22;
 
+/// Lists of rules whose contents are remembered at most.
+const KNOWN: usize = 1 << 16;
+
 /// What makes contents.
 #[derive(Debug)]
-pub(super) enum Contents {
+pub(super) struct Contents {
+    form: FormContents,
+    /// Contents by the rules that make them, without those that are never reached: an address in quarantine has one
+    /// content with all others, and most pairs have none.
+    known: WordHashMap<Vec<u32>, (u32, u32)>,
+    /// Contents that were made, and not remembered.
+    pub(super) made: usize,
+}
+
+/// What makes them, by the form of the tables.
+#[derive(Debug)]
+enum FormContents {
     Lines(LineContents),
     Rows(RowContents),
     /// Tables of another form.
     None,
 }
 
-impl Contents {
-    /// What makes the contents of these tables.
-    pub(super) fn new(policy: &Policy, builder: &LineBuilder<'_>, tables: &Tables) -> Self {
-        let CellTables::Closed(fast) = &tables.cells else { return Contents::None };
+impl FormContents {
+    fn new(policy: &Policy, builder: &LineBuilder<'_>, tables: &Tables) -> Self {
+        let CellTables::Closed(fast) = &tables.cells else { return FormContents::None };
         match &fast.ports {
-            Ports::Rows(_) if fast.layers.is_some() => Contents::None,
+            Ports::Rows(_) if fast.layers.is_some() => FormContents::None,
             Ports::Lines(lines) => {
-                Contents::Lines(LineContents::new(&LinePlan::new(policy, builder), lines, fast))
+                FormContents::Lines(LineContents::new(&LinePlan::new(policy, builder), lines, fast))
             }
             Ports::Rows(rows) => match &rows.rows {
                 Rows::Direct(direct) => {
-                    Contents::Rows(RowContents::new(policy, builder, (rows, direct), fast))
+                    FormContents::Rows(RowContents::new(policy, builder, (rows, direct), fast))
                 }
-                Rows::Shaped(_) => Contents::None,
+                Rows::Shaped(_) => FormContents::None,
             },
         }
+    }
+}
+
+impl Contents {
+    /// What makes the contents of these tables.
+    pub(super) fn new(policy: &Policy, builder: &LineBuilder<'_>, tables: &Tables) -> Self {
+        let form = FormContents::new(policy, builder, tables);
+        Contents { form, known: WordHashMap::default(), made: 0 }
     }
 
     /// Makes room for the services of a rule.
@@ -50,13 +71,15 @@ impl Contents {
     /// # Errors
     /// The tables can't tell them apart.
     pub(super) fn admit(&mut self, services: &[Service], fast: &mut Fast) -> Result<(), EditError> {
-        match (self, &mut fast.ports) {
-            (Contents::Lines(contents), Ports::Lines(lines)) => contents.admit(services, lines),
-            (Contents::Rows(contents), _) => {
-                let is_known = services.iter().all(|service| contents.services.contains(service));
-                is_known.then_some(()).ok_or(EditError::Service)
+        match (&mut self.form, &mut fast.ports) {
+            (FormContents::Lines(contents), Ports::Lines(lines)) => contents.admit(services, lines),
+            (FormContents::Rows(contents), _) => {
+                // What is every packet is all classes.
+                let is_known =
+                    |service: &Service| *service == Service::ANY || contents.services.contains(service);
+                services.iter().all(is_known).then_some(()).ok_or(EditError::Service)
             }
-            (Contents::Lines(_), Ports::Rows(_)) | (Contents::None, _) => Err(EditError::Form),
+            (FormContents::Lines(_), Ports::Rows(_)) | (FormContents::None, _) => Err(EditError::Form),
         }
     }
 
@@ -71,16 +94,30 @@ impl Contents {
             let rule = policy.rule(*id);
             Ranked { rule: *id, tier: rule.tier, effect: Effect::of(rule.mode, rule.action) }
         };
+        if let ([], Some(known)) = (rules, self.known.get([].as_slice())) {
+            return Ok(*known);
+        }
         // A cell stands for itself, so its rules may be numbered by themselves.
         let limits = Limits { boundaries: 1 << 20, ..Limits::default() };
         let mut builder = LineBuilder::new(policy, rules.iter().map(ranked).collect(), limits);
         let mut ranks: Vec<u32> = (0..rules.len() as u32).collect();
         builder.prune(&mut ranks, true);
-        match self {
-            Contents::Lines(contents) => contents.cell(policy, &ranks, &mut builder, fast),
-            Contents::Rows(contents) => contents.cell(policy, &ranks, &mut builder, fast),
-            Contents::None => Err(EditError::Form),
+        // A rule keeps its number, and what it says, as long as there are these tables.
+        let reached: Vec<u32> = ranks.iter().map(|rank| rules[*rank as usize].0).collect();
+        if let Some(known) = self.known.get(&reached) {
+            return Ok(*known);
         }
+        self.made += 1;
+        let made = match &mut self.form {
+            FormContents::Lines(contents) => contents.cell(policy, &ranks, &mut builder, fast),
+            FormContents::Rows(contents) => contents.cell(policy, &ranks, &mut builder, fast),
+            FormContents::None => Err(EditError::Form),
+        }?;
+        if self.known.len() >= KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(reached, made);
+        Ok(made)
     }
 }
 
@@ -295,15 +332,26 @@ impl RowContents {
     ) -> Result<(u32, u32), EditError> {
         let Fast { ports: Ports::Rows(rows), meanings, .. } = fast else { return Err(EditError::Form) };
         let Rows::Direct(direct) = &mut rows.rows else { return Err(EditError::Form) };
-        let mut row = Vec::with_capacity(self.packets.len());
+        let mut row: Vec<u16> = Vec::with_capacity(self.packets.len());
+        let services: Vec<&[Service]> = ranks
+            .iter()
+            .map(|rank| policy.rule(builder.ranked()[*rank as usize].rule).services.as_slice())
+            .collect();
+        // Most classes have the rules of the one before: none.
+        let (mut before, mut matching): (Option<Vec<u32>>, Vec<u32>) = (None, Vec::new());
         for packet in &self.packets {
             let ServicePacket { protocol, source_port, destination_port } = *packet;
-            let matching = ranks.iter().copied().filter(|rank| {
-                let services = &policy.rule(builder.ranked()[*rank as usize].rule).services;
+            let has = |services: &[Service]| {
                 services.iter().any(|s| s.contains(protocol, source_port, destination_port))
-            });
-            let matching: Vec<u32> = matching.collect();
-            let outcome = builder.outcome(matching.into_iter(), true);
+            };
+            matching.clear();
+            matching.extend(ranks.iter().zip(&services).filter(|(_, of)| has(of)).map(|(rank, _)| *rank));
+            if before.as_ref() == Some(&matching) {
+                row.extend(row.last().copied());
+                continue;
+            }
+            before.get_or_insert_default().clone_from(&matching);
+            let outcome = builder.outcome(matching.iter().copied(), true);
             let judgement = builder.judgement(outcome);
             let number = match self.numbers.get(&key(judgement)) {
                 Some(number) => *number,

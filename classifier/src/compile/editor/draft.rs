@@ -2,11 +2,12 @@
 
 use super::members::without_others;
 use super::rules::is_placed;
+use super::swap::Swap;
 use super::{EditError, Editor};
 use crate::addr::IpRange;
-use crate::compile::intern::WordHasher;
+use crate::compile::intern::{WordHashMap, WordHasher};
 use crate::policy::{
-    Member, Place, Policy, REMOVED, Rule, RuleId, SUSPENDED, SegmentId, Selector, Timestamp,
+    Member, Mode, Place, Policy, REMOVED, Rule, RuleId, SUSPENDED, Segment, SegmentId, Selector, Timestamp,
 };
 use std::hash::Hasher;
 
@@ -18,6 +19,8 @@ pub enum Change {
     /// It no longer is. One of addresses alone goes range by range, wherever each was named or added; any other goes
     /// as it was named.
     RemoveMember(SegmentId, Selector),
+    /// The segment has these members, exceptions and mode from now on. Its name stays, and which segments it is made of.
+    SetSegment(SegmentId, Box<Segment>),
     /// A new rule, in its place among those of its tier.
     AddRule(Box<Rule>, Place),
     /// The rule is taken out for good.
@@ -39,6 +42,8 @@ pub(super) enum Effect {
     Take(RuleId),
     /// Addresses become members, or cease to be.
     Label { segment: SegmentId, ranges: Vec<IpRange>, add: bool },
+    /// Addresses become members or exceptions, or cease to be, and perhaps the mode is another.
+    Segment { segment: SegmentId, members: Swap, except: Swap, mode: Option<Mode> },
     /// A VLAN or MAC takes part.
     Place,
 }
@@ -61,6 +66,11 @@ pub(super) fn name(id: &str) -> u64 {
     hasher.finish()
 }
 
+/// Rules by the hash of their id: of several with one id, the last, which alone may be in force.
+pub(super) fn names(policy: &Policy) -> WordHashMap<u64, RuleId> {
+    (0u32..).zip(policy.rules()).map(|(at, rule)| (name(&rule.id), RuleId(at))).collect()
+}
+
 impl Editor {
     /// Makes a change on a copy of the policy. Whoever does not take it calls [`Editor::take_back`].
     pub(super) fn draft(&mut self, change: &Change) -> Result<Draft, EditError> {
@@ -69,6 +79,7 @@ impl Editor {
         let effect = match change {
             Change::AddMember(segment, selector) => self.add(&mut policy, *segment, selector)?,
             Change::RemoveMember(segment, selector) => remove(&mut policy, *segment, selector)?,
+            Change::SetSegment(segment, new) => self.set_segment(&mut policy, *segment, new)?,
             Change::AddRule(rule, place) => {
                 let mut errors = Vec::new();
                 policy.check_rule(rule, &mut errors);
@@ -115,15 +126,26 @@ impl Editor {
             (Change::AddRule(rule, _), Some(id)) => drop(self.names.insert(name(&rule.id), id)),
             (Change::SuspendRule(id), _) => drop(self.suspended.insert(id.0, suspended)),
             (Change::ResumeRule(id) | Change::RemoveRule(id), _) => drop(self.suspended.remove(&id.0)),
-            (Change::AddRule(..) | Change::AddMember(..) | Change::RemoveMember(..), _) => {}
+            (
+                Change::AddRule(..)
+                | Change::AddMember(..)
+                | Change::RemoveMember(..)
+                | Change::SetSegment(..),
+                _,
+            ) => {}
         }
     }
 
     fn has_rule(&self, id: &str) -> bool {
-        self.names.get(&name(id)).is_some_and(|known| {
-            let rule = self.policy.rule(*known);
-            rule.id == id && rule.expires != Some(REMOVED)
-        })
+        self.rule_named(id).is_some()
+    }
+
+    /// The rule of that id, unless it was taken out for good.
+    #[must_use]
+    pub fn rule_named(&self, id: &str) -> Option<RuleId> {
+        let known = *self.names.get(&name(id))?;
+        let rule = self.policy.rule(known);
+        (rule.id == id && rule.expires != Some(REMOVED)).then_some(known)
     }
 
     /// Lets a rule expire; when it was to.
@@ -138,7 +160,11 @@ impl Editor {
         if before == Some(REMOVED) {
             return Err(EditError::Absent);
         }
-        policy.rules_mut()[id.0 as usize].expires = Some(when);
+        if when == REMOVED {
+            policy.remove(id);
+        } else {
+            policy.rules_mut()[id.0 as usize].expires = Some(when);
+        }
         Ok((if self.is_in_force(id) { Effect::Take(id) } else { Effect::None }, before))
     }
 
@@ -158,6 +184,29 @@ impl Editor {
         };
         policy.segments_mut()[at].members.push(member);
         Ok(effect)
+    }
+
+    fn set_segment(
+        &self,
+        policy: &mut Policy,
+        segment: SegmentId,
+        new: &Segment,
+    ) -> Result<Effect, EditError> {
+        let at = segment.0 as usize;
+        let old = self.policy.segments().get(at).ok_or(EditError::Absent)?;
+        let mut errors = Vec::new();
+        policy.check_members(&new.name, &new.members, &mut errors);
+        policy.check_members(&new.name, &new.except, &mut errors);
+        if !errors.is_empty() || new.name != old.name {
+            return Err(EditError::Invalid);
+        }
+        let swaps = (Swap::new(&old.members, &new.members)?, Swap::new(&old.except, &new.except)?);
+        let mode = (new.mode != old.mode).then_some(new.mode);
+        policy.segments_mut().set(at, new.clone());
+        Ok(match swaps {
+            (Some(members), Some(except)) => Effect::Segment { segment, members, except, mode },
+            (None, _) | (_, None) => Effect::Place,
+        })
     }
 }
 

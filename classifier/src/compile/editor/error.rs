@@ -12,7 +12,8 @@ pub enum EditError {
     /// The segment, rule or member is not there, or it is so already.
     Absent,
     /// The rule or member is not one that a policy may have: without services or endpoints, with a range whose end is
-    /// before its start, in a tier or of a segment that there is not, or with an id that another rule has.
+    /// before its start, in a tier or of a segment that there is not, or with an id that another rule has; or the segment
+    /// has another name, or is made of other segments than before.
     Invalid,
     /// The tables have a form that can't be changed.
     Form,

@@ -1,17 +1,21 @@
 //! Members in and out: addresses to states, states to classes.
 
 use super::pairs::fast;
-use super::{EditError, Editor, own};
+use super::{EditError, Editor, LATER, own};
 use crate::addr::IpRange;
 use crate::compile::atom::Effect;
 use crate::compile::intern::WordHashMap;
 use crate::compile::space::{Runs, SpaceBuilder};
 use crate::compile::space_v6::space_v6;
 use crate::policy::{Member, Segment};
+use crate::tables::Tables;
 use crate::tables::space_v6::SpaceV6;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Prefixes of 16 bits that a change passes through at most, one behind the other: more of them are for a
+/// compilation.
+const SPREAD: u32 = 1 << 13;
 /// Runs of IPv6 addresses that changes may have before the table is built anew with them.
 const V6_RUNS: usize = 512;
 
@@ -22,11 +26,14 @@ pub(super) struct RunsV6 {
     runs: BTreeMap<u128, u32>,
     /// What has changed since the table was built: [`SpaceV6::UNCHANGED`] elsewhere.
     changes: BTreeMap<u128, u32>,
+    /// Whether the tables are still those of before.
+    is_ahead: bool,
 }
 
 impl RunsV6 {
     pub(super) fn new(runs: Vec<(u128, u32)>) -> Self {
-        RunsV6 { runs: runs.into_iter().collect(), changes: BTreeMap::from([(0, SpaceV6::UNCHANGED)]) }
+        let changes = BTreeMap::from([(0, SpaceV6::UNCHANGED)]);
+        RunsV6 { runs: runs.into_iter().collect(), changes, is_ahead: false }
     }
 
     /// The runs of a span of addresses.
@@ -39,6 +46,48 @@ impl RunsV6 {
     fn replace(&mut self, last: u128, runs: &[(u128, u32)]) {
         replace(&mut self.runs, last, runs);
         replace(&mut self.changes, last, runs);
+        self.is_ahead = true;
+    }
+
+    /// Makes the tables those of the runs.
+    pub(super) fn publish(&mut self, tables: &mut Tables) {
+        if !std::mem::take(&mut self.is_ahead) {
+            return;
+        }
+        let all = |map: &BTreeMap<u128, u32>| map.iter().map(|(a, s)| (*a, *s)).collect::<Vec<_>>();
+        if self.changes.len() > V6_RUNS {
+            (tables.v6, tables.v6_changes) = (Arc::new(space_v6(&all(&self.runs))), None);
+            self.changes = BTreeMap::from([(0, SpaceV6::UNCHANGED)]);
+        } else {
+            tables.v6_changes = Some(Arc::new(space_v6(&all(&self.changes))));
+        }
+    }
+}
+
+/// Which states the lists of items have whose number is not that of their state, for VLANs and MACs have made states that
+/// no list stands for.
+#[derive(Debug, Default)]
+pub(super) struct Renumbered {
+    /// States by number of a list.
+    states: WordHashMap<u32, u32>,
+    /// Lists by state.
+    lists: WordHashMap<u32, u32>,
+}
+
+impl Renumbered {
+    /// The state of a list.
+    fn state_of(&self, list: u32) -> u32 {
+        self.states.get(&list).copied().unwrap_or(list)
+    }
+
+    /// The list of a state of addresses.
+    fn items_of(&self, state: u32) -> u32 {
+        self.lists.get(&state).copied().unwrap_or(state)
+    }
+
+    fn note(&mut self, list: u32, state: u32) {
+        self.states.insert(list, state);
+        self.lists.insert(state, list);
     }
 }
 
@@ -127,15 +176,6 @@ impl Editor {
                     *state = self.state(*state, item, add, &mut known)?;
                 }
                 self.runs_v6.replace(last, &runs);
-                if self.runs_v6.changes.len() > V6_RUNS {
-                    let all: Vec<(u128, u32)> = self.runs_v6.runs.iter().map(|(a, s)| (*a, *s)).collect();
-                    let tables = own(&mut self.tables);
-                    (tables.v6, tables.v6_changes) = (Arc::new(space_v6(&all)), None);
-                    self.runs_v6.changes = BTreeMap::from([(0, SpaceV6::UNCHANGED)]);
-                } else {
-                    let all: Vec<(u128, u32)> = self.runs_v6.changes.iter().map(|(a, s)| (*a, *s)).collect();
-                    own(&mut self.tables).v6_changes = Some(Arc::new(space_v6(&all)));
-                }
                 Ok(())
             }
         }
@@ -148,6 +188,9 @@ impl Editor {
         add: bool,
         known: &mut WordHashMap<u32, u32>,
     ) -> Result<(), EditError> {
+        if (last >> 16) - (first >> 16) > SPREAD {
+            return Err(EditError::Wide);
+        }
         for upper in (first >> 16) as u16..=(last >> 16) as u16 {
             let base = u32::from(upper) << 16;
             let (from, to) = (first.max(base) - base, last.min(base | 0xffff) - base);
@@ -189,7 +232,8 @@ impl Editor {
         if let Some(found) = known.get(&state) {
             return Ok(*found);
         }
-        let mut items = self.items.get(state).to_vec();
+        let own = self.placed.items_of(state);
+        let mut items = self.items.get(own).to_vec();
         match (items.binary_search(&item), add) {
             (Err(at), true) => items.insert(at, item),
             (Ok(at), false) => drop(items.remove(at)),
@@ -199,22 +243,42 @@ impl Editor {
         if classes >= self.most_classes {
             return Err(EditError::Full);
         }
-        let number = self.items.number(&items);
-        if number as usize >= classes {
-            self.class(number)?;
-        }
+        let (before, number) = (self.items.len() as u32, self.items.number(&items));
+        let number = match &mut self.placing {
+            None if number < before => number,
+            None => {
+                self.class(&items)?;
+                number
+            }
+            Some(_) if number < before => self.placed.state_of(number),
+            Some(placing) => {
+                let first = placing.len();
+                let state = placing.add(&items).map_err(|_| EditError::Full)?;
+                if placing.by_vlan.len() + placing.by_mac.len() > LATER {
+                    return Err(EditError::Full);
+                }
+                for class in first..placing.len() {
+                    let effects = self.placing.as_ref().map(|placing| placing.effects(class).to_vec());
+                    self.class(&effects.unwrap_or_default())?;
+                }
+                self.placed.note(number, state);
+                state
+            }
+        };
         known.insert(state, number);
         Ok(number)
     }
 
-    /// Makes the class of a state that has none yet.
-    fn class(&mut self, state: u32) -> Result<(), EditError> {
-        let Editor { evaluator, nesting, items, new_items, codes, .. } = self;
-        let effects =
-            items.get(state).iter().map(|item| match new_items.get((u32::MAX - 1 - item) as usize) {
-                Some(set) => Effect::Set(crate::compile::atom::SetId(*set)),
-                None => codes.effect(*item),
-            });
+    /// Makes the next class: in which these effects hold.
+    fn class(&mut self, items: &[u32]) -> Result<(), EditError> {
+        if self.tables.softened.len() >= self.most_classes {
+            return Err(EditError::Full);
+        }
+        let Editor { evaluator, nesting, new_items, codes, .. } = self;
+        let effects = items.iter().map(|item| match new_items.get((u32::MAX - 1 - item) as usize) {
+            Some(set) => Effect::Set(crate::compile::atom::SetId(*set)),
+            None => codes.effect(*item),
+        });
         let membership = evaluator.evaluate(nesting, effects);
         let mut rows = [0; 2];
         for (side, row) in rows.iter_mut().enumerate() {

@@ -7,13 +7,14 @@
 //! ```text
 //! change ─► policy: one rule or segment replaced, all else shared      (a list of pages)
 //!        ─► order: a label between two rules                           (order)
-//!        ─► members: addresses ─► states ─► classes ─► rows            (members)
+//!        ─► members: addresses ─► states ─► classes ─► rows            (members; VLANs and MACs: `super::place`)
 //!        ─► rules: sets, rows that are in them                         (rules)
 //!        ─► pairs of rows ─► lists of rules ─► contents of cells       (pairs, contents)
 //! ```
 //!
-//! What can be changed: members of IPv4 and IPv6, rules in and out for good or for a while, with sides of any width and
-//! endpoints that no rule has named before, in tables of lines and of rows. What can't is an [`EditError`] that names the
+//! What can be changed: addresses of members and exceptions of IPv4 and IPv6, modes of segments, rules in and out for good or for a while, with sides of any width and
+//! endpoints that no rule has named before, in tables of lines and of rows; also where the policy speaks of VLANs and
+//! MACs, as long as it goes on to speak of the same VLANs, and MACs come to mean what others mean already. What can't is an [`EditError`] that names the
 //! reason; [`Editor::rebuild`] then makes the change by a compilation. A change that is refused leaves policy and tables
 //! as they were.
 //!
@@ -82,6 +83,7 @@ mod order;
 mod pairs;
 mod rules;
 mod side;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -92,16 +94,19 @@ use super::atom::{Codes, Nesting};
 use super::cell::Sides;
 use super::intern::{Interner, WordHashMap};
 use super::membership::Evaluator;
+use super::place::Placing;
 use super::space::SpaceBuilder;
+use super::word_map::word_map;
 use super::{CompileError, Limits, Parts, compile_parts};
 use crate::addr::IpRange;
-use crate::policy::{Member, Place, Policy, Rule, RuleId, SegmentId, Selector, Timestamp};
+use crate::policy::{Member, Mode, Place, Policy, Rule, RuleId, SegmentId, Selector, Timestamp};
 use crate::tables::fast::Fast;
+use crate::tables::place::LaterPlaces;
 use crate::tables::ports::{PortRows, Ports, Rows};
-use crate::tables::{CellTables, Tables};
+use crate::tables::{CellTables, ClassId, Tables};
 use contents::Contents;
 use draft::{Draft, Effect};
-use members::RunsV6;
+use members::{Renumbered, RunsV6};
 use order::Order;
 use side::EditedSide;
 use std::collections::HashMap;
@@ -134,6 +139,12 @@ pub struct Editor {
     new_items: Vec<u32>,
     space: SpaceBuilder,
     runs_v6: RunsV6,
+    /// How VLANs and MACs refine states, where the policy speaks of any.
+    placing: Option<Placing>,
+    /// Its version that the newest generation has.
+    published_places: u64,
+    /// By number in `items` the state, and by state the number, of those that differ.
+    placed: Renumbered,
     most_classes: usize,
     /// Numbers of the sets that rules name.
     sets: HashMap<Vec<Member>, u32>,
@@ -143,6 +154,8 @@ pub struct Editor {
     /// Whether narrow pairs are hashed; else all rules are in the matrix.
     hashes: bool,
     contents: Contents,
+    /// Contents that may have been made before a compilation is the shorter way.
+    most_made: usize,
     /// Why nothing can be changed in place.
     obstacle: Option<EditError>,
     /// Whether the tables answer as one policy does; not so in the midst of a change.
@@ -155,15 +168,24 @@ impl fmt::Debug for Editor {
     }
 }
 
+/// Entries in the tables of VLANs and MACs that a new combination of addresses may need.
+const ENTRIES: usize = 1 << 10;
+/// Contents of cells that a generation may make anew, beside half as many as there are pairs.
+const CONTENTS: usize = 512;
+/// Such entries that changes may add before the tables count as full.
+const LATER: usize = 1 << 16;
+
 /// What the tables can't be changed for.
-fn obstacle(tables: &Tables) -> Option<EditError> {
+fn obstacle(tables: &Tables, placing: Option<&Placing>) -> Option<EditError> {
+    if placing.is_some_and(|placing| placing.entries_of_state() > ENTRIES) {
+        return Some(EditError::Place);
+    }
     match &tables.cells {
         CellTables::Grouped(_) => Some(EditError::Form),
         CellTables::Closed(fast) if fast.layers.is_some() => Some(EditError::Form),
         CellTables::Closed(Fast { ports: Ports::Rows(PortRows { rows: Rows::Shaped(_), .. }), .. }) => {
             Some(EditError::Form)
         }
-        CellTables::Closed(_) if tables.place.speaks_of_places() => Some(EditError::Place),
         CellTables::Closed(_) => None,
     }
 }
@@ -180,19 +202,29 @@ impl Editor {
     /// Where the policy does not compile within its limits.
     pub fn new(policy: &Arc<Policy>, now: Timestamp, limits: &Limits) -> Result<Self, CompileError> {
         let (tables, parts) = compile_parts(policy, now, limits)?;
-        let Parts { atoms, nesting, evaluator, items, from, to, rules: by_rank, builder, space, v6_runs } =
-            parts;
+        let Parts {
+            atoms,
+            nesting,
+            evaluator,
+            items,
+            from,
+            to,
+            rules: by_rank,
+            builder,
+            space,
+            v6_runs,
+            placing,
+        } = parts;
         let sets = atoms.sets.len();
         let mut rules = vec![Sides { from: None, to: None }; policy.rules().len()];
         for (ranked, sides) in builder.ranked().iter().zip(by_rank) {
             rules[ranked.rule.0 as usize] = sides;
         }
-        let obstacle = obstacle(&tables);
+        let obstacle = obstacle(&tables, placing.as_ref());
         let hashes = match &tables.cells {
             CellTables::Closed(fast) => fast.cells.is_hashed || fast.cells.matrix.len() == 1,
             CellTables::Grouped(_) => false,
         };
-        let ids = (0u32..).map(RuleId).zip(policy.rules());
         let generation = Arc::new(tables);
         let tables = Arc::clone(&generation);
         let mut editor = Editor {
@@ -201,7 +233,7 @@ impl Editor {
             limits: *limits,
             order: Order::new(policy),
             suspended: WordHashMap::default(),
-            names: ids.map(|(id, rule)| (draft::name(&rule.id), id)).collect(),
+            names: draft::names(policy),
             codes: atoms.codes_of_effects(),
             sets: atoms.set_ids().map(|(members, id)| (members.to_vec(), id)).collect(),
             nesting,
@@ -210,17 +242,23 @@ impl Editor {
             new_items: Vec::new(),
             space,
             runs_v6: RunsV6::new(v6_runs),
+            placing,
+            published_places: 0,
+            placed: Renumbered::default(),
             most_classes: if tables.v4.upper.is_some() { limits.classes } else { 1 << 16 },
             sides: [EditedSide::new(from, sets), EditedSide::new(to, sets)],
             rules,
             hashes,
             contents: Contents::new(policy, &builder, &tables),
+            most_made: 0,
             generation,
             tables,
             is_begun: false,
             obstacle,
             is_whole: true,
         };
+        // The compiler made one for each pair, and in about the same time each.
+        editor.most_made = CONTENTS + editor.generation.statistics.pairs / 2;
         if editor.obstacle.is_none() {
             editor.index_rules();
             if let CellTables::Closed(fast) = &editor.tables.cells {
@@ -310,6 +348,48 @@ impl Editor {
     /// # Errors
     /// Where that can't be done in place.
     pub fn apply(&mut self, change: &Change) -> Result<Option<RuleId>, EditError> {
+        self.contents.made = 0;
+        let added = self.change(change)?;
+        self.publish();
+        Ok(added)
+    }
+
+    /// Makes several changes in place, as one generation: all of them, or none. The number of the rule that each adds.
+    ///
+    /// # Errors
+    /// Where one of them can't be made in place; with what of the others had been made already, nothing can be changed in
+    /// place any more until [`Editor::rebuild`].
+    pub fn apply_all(&mut self, changes: &[Change]) -> Result<Vec<Option<RuleId>>, EditError> {
+        self.contents.made = 0;
+        let (before, suspended) = (Arc::clone(&self.policy), self.suspended.clone());
+        let mut numbers = Vec::with_capacity(changes.len());
+        for change in changes {
+            match self.change(change) {
+                Ok(number) => numbers.push(number),
+                Err(error) => {
+                    if !numbers.is_empty() {
+                        self.go_back(before, suspended);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.publish();
+        }
+        Ok(numbers)
+    }
+
+    /// Makes the policy that of before changes whose tables can't be unmade.
+    fn go_back(&mut self, before: Arc<Policy>, suspended: WordHashMap<u32, Option<Timestamp>>) {
+        self.order = Order::new(&before);
+        self.names = draft::names(&before);
+        (self.policy, self.suspended) = (before, suspended);
+        self.obstacle = self.obstacle.or(Some(EditError::Full));
+    }
+
+    /// Makes a change in the tables under change.
+    fn change(&mut self, change: &Change) -> Result<Option<RuleId>, EditError> {
         let Draft { policy, effect, added, suspended } = self.draft(change)?;
         let result = match self.obstacle {
             Some(obstacle) => Err(obstacle),
@@ -332,10 +412,23 @@ impl Editor {
             return Err(error);
         }
         self.commit(change, added, suspended);
-        own(&mut self.tables).policy = Arc::clone(&self.policy);
+        Ok(added)
+    }
+
+    /// Makes the tables under change the newest generation.
+    fn publish(&mut self) {
+        let tables = own(&mut self.tables);
+        tables.policy = Arc::clone(&self.policy);
+        self.runs_v6.publish(tables);
+        if let Some(placing) = &self.placing
+            && std::mem::replace(&mut self.published_places, placing.version) != placing.version
+        {
+            let macs: Vec<(u64, u32)> = placing.macs.iter().map(|(mac, at)| (*mac, *at)).collect();
+            let [by_vlan, by_mac, macs] = [&placing.by_vlan, &placing.by_mac, &macs].map(|e| word_map(e));
+            tables.later_places = Some(Arc::new(LaterPlaces { by_vlan, by_mac, macs }));
+        }
         std::mem::swap(&mut self.generation, &mut self.tables);
         self.is_begun = false;
-        Ok(added)
     }
 
     /// Makes the tables under change those of the newest generation, in memory that nobody sees: that of the generation
@@ -387,9 +480,45 @@ impl Editor {
                     self.label(*range, 2 * id, *add)?;
                 }
             }
+            Effect::Segment { segment, members, except, mode } => {
+                let SegmentId(id) = *segment;
+                for (swap, item) in [(members, 2 * id), (except, 2 * id + 1)] {
+                    let (lost, gained) = (&swap.macs_lost, &swap.macs_gained);
+                    if lost.is_empty() && gained.is_empty() {
+                        continue;
+                    }
+                    let table = &self.tables.place;
+                    let placing = self.placing.as_mut().ok_or(EditError::Place)?;
+                    placing.set_macs(table, item, lost, gained).ok_or(EditError::Place)?;
+                    self.is_whole = false;
+                }
+                self.is_whole = false;
+                if let Some(mode) = mode {
+                    self.set_mode(*segment, *mode);
+                }
+                for (swap, item) in [(members, 2 * id), (except, 2 * id + 1)] {
+                    for (ranges, add) in [(&swap.lost, false), (&swap.gained, true)] {
+                        for range in ranges {
+                            self.label(*range, item, add)?;
+                        }
+                    }
+                }
+            }
             Effect::Place => return Err(EditError::Place),
         }
         self.is_whole = true;
         Ok(())
+    }
+
+    /// Softens the classes that are in segments of monitor mode alone, and no others.
+    fn set_mode(&mut self, segment: SegmentId, mode: Mode) {
+        self.evaluator.set_mode(segment, mode);
+        let tables = own(&mut self.tables);
+        let count = tables.softened.len() as u32;
+        let classes = (0..count).map(ClassId);
+        let softened: Vec<bool> =
+            classes.map(|class| self.evaluator.is_softened(tables.segments_of(class))).collect();
+        tables.any_softened = softened.contains(&true);
+        tables.softened = Arc::new(softened);
     }
 }

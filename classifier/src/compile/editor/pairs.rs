@@ -66,6 +66,9 @@ impl Editor {
     fn content(&mut self, rules: &[RuleId]) -> Result<(u32, u32), EditError> {
         let fast = fast(&mut self.tables)?;
         let (cell, base) = self.contents.cell(&self.policy, rules, fast)?;
+        if self.contents.made > self.most_made {
+            return Err(EditError::Wide);
+        }
         if cell >= fast.cells.hash.most_cells() {
             return Err(EditError::Full);
         }

@@ -331,7 +331,7 @@ impl Tables {
             return;
         }
         for (at, place) in places.iter().take(STAGE).enumerate() {
-            let refine = |state, (vlan, mac)| self.place.refine(state, vlan, mac);
+            let refine = |state, (vlan, mac)| self.refine(state, vlan, mac).0;
             states[0][at] = refine(states[0][at], place.source);
             states[1][at] = refine(states[1][at], place.destination);
         }

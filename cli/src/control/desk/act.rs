@@ -5,6 +5,7 @@ use super::{Desk, Outbox};
 use crate::change::{Act, Deed, range};
 use crate::control::protocol::{Failure, FailureCode, FlowFilter};
 use crate::control::server::User;
+use crate::run::Made;
 use classifier::addr::IpRange;
 use classifier::endpoint::Endpoint;
 use dataplane::engine::Engine;
@@ -30,8 +31,10 @@ pub(super) fn act(desk: &Desk, user: &User, mut deed: Deed, for_s: Option<f64>) 
         Some(_) => return Err(usage("a time must be longer than nothing".to_owned())),
     };
     let name = user.name.clone();
-    let done: Act = desk.order(move |host| host.act(deed, &name, lasts))?.map_err(refused)?;
+    let done = desk.order(move |host| host.act(deed, &name, lasts).map(|act| (act, host.made())))?;
+    let (done, made): (Act, Option<Made>) = done.map_err(refused)?;
     let mut answer = json!(done);
+    answer["tables"] = json!(made);
     if let Deed::Quarantine { address } = &done.deed {
         let range = range(address).map_err(usage)?;
         answer["flows_ended"] = json!(end_flows_of(desk, range)?);
@@ -46,9 +49,10 @@ pub(super) fn undo(desk: &Desk, user: &User, mut deed: Deed) -> Result<Value, Fa
         *address = range.to_string();
     }
     let (name, text) = (user.name.clone(), deed.to_string());
-    match desk.order(move |host| host.undo(&deed, &name))?.map_err(refused)? {
-        true => Ok(json!({ "ended": text })),
-        false => Err(Failure::new(FailureCode::No, format!("it is not so that {text}"))),
+    let done = desk.order(move |host| host.undo(&deed, &name).map(|ended| (ended, host.made())))?;
+    match done.map_err(refused)? {
+        (true, made) => Ok(json!({ "ended": text, "tables": made })),
+        (false, _) => Err(Failure::new(FailureCode::No, format!("it is not so that {text}"))),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::control::protocol::{CaptureOptions, EventFilter, EventVerdict, Failur
 use crate::replay::{Line, Names};
 use classifier::addr::{PortId, VlanKey};
 use classifier::endpoint::Endpoint;
-use classifier::policy::{RuleId, Service};
+use classifier::policy::Service;
 use classifier::reason::DropReason;
 use classifier::wire::link::Link;
 use classifier::wire::{Kind, Packet};
@@ -58,8 +58,10 @@ impl Filter {
             if name == DEFAULT {
                 return Ok(None);
             }
-            let keys = (0..generation.rule_count() as u32).map(|rule| generation.key_of(RuleId(rule)));
-            let key = keys.into_iter().find(|key| generation.rule_name(*key) == Some(name));
+            let rules = generation.tables().policy().listed().into_iter();
+            let key = rules
+                .map(|rule| generation.key_of(rule))
+                .find(|key| generation.rule_name(*key) == Some(name));
             key.map(Some).ok_or_else(|| usage(format!("there is no rule `{name}`")))
         };
         Ok(Filter {

@@ -97,9 +97,9 @@ pub(super) fn rules(desk: &Desk, out: &mut dyn Outbox) -> Result<Value, Failure>
         })
     };
     let now = crate::config::now();
-    for (position, rule) in policy.rules().iter().enumerate() {
-        let id = classifier::policy::RuleId(position as u32);
-        let hits = if position < generation.rule_count() {
+    for id in policy.listed() {
+        let rule = policy.rule(id);
+        let hits = if (id.0 as usize) < generation.rule_count() {
             let key = generation.key_of(id);
             workers.iter().fold(RuleHits::default(), |sum, hits| sum.and(hits.of(key)))
         } else {
@@ -123,5 +123,5 @@ pub(super) fn rules(desk: &Desk, out: &mut dyn Outbox) -> Result<Value, Failure>
         classifier::policy::DefaultAction::Reject => "reject",
     });
     out.item(value)?;
-    Ok(json!({ "rules": policy.rules().len() }))
+    Ok(json!({ "rules": policy.rule_count() }))
 }

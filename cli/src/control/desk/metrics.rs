@@ -50,7 +50,7 @@ impl Desk {
         gauge("bulkhead_start_time_seconds", "When the gateway started, in seconds since 1970.", started);
         let generation = u64::from(shared.control.generation().epoch().0);
         gauge("bulkhead_generation", "The number of the generation in force.", generation);
-        gauge("bulkhead_rules", "Rules in force.", policy.rules().len() as u64);
+        gauge("bulkhead_rules", "Rules in force.", policy.rule_count() as u64);
         gauge("bulkhead_segments", "Segments.", policy.segments().len() as u64);
         let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
         text.family("bulkhead_build_info", Kind::Gauge, "The program's version.", [(version, 1)]);
@@ -144,12 +144,12 @@ impl Desk {
             let kept = kept.get(name).cloned().unwrap_or_default();
             (hits.flows + kept.flows, hits.drops + kept.drops)
         };
-        let of_rule = |rule: u32| {
-            let key = generation.key_of(RuleId(rule));
+        let of_rule = |rule: RuleId| {
+            let key = generation.key_of(rule);
             workers.iter().fold(RuleHits::default(), |sum, hits| sum.and(hits.of(key)))
         };
-        let all = (0..generation.rule_count() as u32).map(|rule| {
-            let id = policy.rule(RuleId(rule)).id.clone();
+        let all = policy.listed().into_iter().map(|rule| {
+            let id = policy.rule(rule).id.clone();
             let (flows, drops) = with(of_rule(rule), &id);
             (id, flows, drops)
         });

@@ -15,9 +15,10 @@ pub(super) fn status(desk: &Desk) -> Result<Value, Failure> {
     })?;
     let total = workers.iter().fold(Counters::default(), |sum, (counters, ..)| sum.and(counters));
     let (flows, most) = workers.iter().fold((0, 0), |(flows, most), w| (flows + w.1, most + w.2));
-    let (files, lost, deny_all, feeds) = desk.order(|host| {
+    let (files, lost, deny_all, feeds, made) = desk.order(|host| {
         let feeds: Vec<Value> = host.feeds().fed().iter().map(Fed::to_json).collect();
-        (host.source().to_owned(), host.events_lost(), host.deny_all().map(str::to_owned), feeds)
+        let deny_all = host.deny_all().map(str::to_owned);
+        (host.source().to_owned(), host.events_lost(), deny_all, feeds, host.made())
     })?;
     let policy = &configuration.policy;
     Ok(json!({
@@ -35,7 +36,8 @@ pub(super) fn status(desk: &Desk) -> Result<Value, Failure> {
         "ports": configuration.topology.ports.len(),
         "vlans": configuration.topology.vlans.len(),
         "segments": policy.segments().len(),
-        "rules": policy.rules().len(),
+        "rules": policy.rule_count(),
+        "tables": made,
         "workers": workers.len(),
         "flows": flows,
         "max_flows": most,
