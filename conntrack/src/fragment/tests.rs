@@ -29,6 +29,17 @@ fn table() -> Table<u32, u32> {
     Table::new(TIMEOUT, [3; 16])
 }
 
+#[test]
+fn the_memory_of_a_table_is_the_budget_but_for_less_than_a_block() {
+    let left = BUDGET.checked_sub(table().bytes()).expect("it takes no more than the budget");
+    assert!(left < hold::BLOCK + 2, "{left} bytes are left over");
+}
+
+#[test]
+fn one_source_takes_an_eighth_of_the_budget() {
+    assert_eq!((BUDGET, SHARE), (1 << 20, 1 << 17), "TRACKING.md F11");
+}
+
 /// What became of a fragment in the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
