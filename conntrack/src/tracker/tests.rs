@@ -11,6 +11,9 @@ use classifier::reason::DropReason;
 use classifier::wire::{Icmp, SctpChunk, SctpPacket, Transport, protocol};
 use std::time::Duration;
 
+mod bookkeeping;
+mod express;
+
 const ELSEWHERE: VlanKey = VlanKey::new(PortId(2), 30);
 
 #[test]
