@@ -346,6 +346,37 @@ fn f11_a_source_takes_an_eighth_of_the_budget_and_no_more() {
 }
 
 #[test]
+fn f11_few_datagrams_of_many_frames_keep_to_the_share_too() {
+    let mut table = table();
+    let mut held = 0;
+    for fragment in 1..44 {
+        for id in 0..3 {
+            let place = place(fragment * 1480, 1480, true);
+            if table.examine(START, &key(1, id), place, 0, &[5; 1514]) == Examined::Held {
+                held += 1;
+            }
+            table.end_batch();
+        }
+    }
+    assert!((50..=SHARE / 1514).contains(&held), "{held} frames are held");
+}
+
+#[test]
+fn datagrams_are_counted_as_complete_in_whatever_order_they_come() {
+    let mut table = table();
+    for id in 0..3 {
+        let _ = table.examine(START, &key(1, id), place(0, 8, true), 0, &[5; 60]);
+        let _ = table.examine(START, &key(1, id), place(8, 8, false), 0, &[5; 60]);
+        table.end_batch();
+        assert_eq!(table.statistics().completed, u64::from(2 * id + 1));
+        let _ = table.examine(START, &key(2, id), place(0, 8, false), 0, &[5; 60]);
+        table.end_batch();
+        assert_eq!(table.statistics().completed, u64::from(2 * id + 2));
+        assert_eq!(table.statistics().datagrams, 0);
+    }
+}
+
+#[test]
 fn f11_small_frames_count_for_their_blocks_and_their_places() {
     let mut table = table();
     // Two blocks each.
@@ -386,10 +417,16 @@ fn f11_frames_of_many_sources_together_keep_to_the_budget() {
     assert_eq!(table.statistics().expired, u64::from(under_way));
     while table.next_fallen().is_some() {}
     table.end_batch();
-    for n in 0..held {
-        let later = START + TIMEOUT;
-        let examined = table.examine(later, &key(n % 60, 1000 + n), place(1480, 1480, true), n, &frame);
-        assert_eq!(examined, Examined::Held, "{n} of {held}");
+    assert_eq!(table.statistics().datagrams, 0);
+    for round in 2..12 {
+        let later = START + TIMEOUT * round;
+        for n in 0..held {
+            let examined = table.examine(later, &key(n % 60, 1000 + n), place(1480, 1480, true), n, &frame);
+            assert_eq!(examined, Examined::Held, "{n} of {held}");
+            table.end_batch();
+        }
+        table.expire(later + TIMEOUT);
+        while table.next_fallen().is_some() {}
         table.end_batch();
     }
 }
