@@ -5,8 +5,9 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
-# How long each fuzz target runs.
+# How long each fuzz target runs, and under which sanitizer all but the first of them do.
 FUZZ_SECONDS ?= 600
+SANITIZER ?= none
 
 # cc to m4: libxdp and libbpf are compiled in. The last five are run: by the tests and the demo, to lay wires
 # between network namespaces and to ping over them, to collect flows, and to count instructions.
@@ -73,7 +74,8 @@ fuzz: toolchain ## Fuzz each target for FUZZ_SECONDS (600); needs rustup's night
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	$(CARGO) +nightly fuzz run policy -- -max_len=4096 -len_control=0 -timeout=60 -max_total_time=$(FUZZ_SECONDS)
 	for target in state tcp fragments frame; do \
-		$(CARGO) +nightly fuzz run $$target -- -max_len=4096 -timeout=60 -max_total_time=$(FUZZ_SECONDS) || exit; \
+		$(CARGO) +nightly fuzz run --sanitizer $(SANITIZER) --no-trace-compares $$target -- \
+			-max_len=512 -len_control=0 -timeout=60 -max_total_time=$(FUZZ_SECONDS) || exit; \
 	done
 
 assurance: toolchain ## A million random connections, tracker = model; Miri over what it can run
@@ -84,7 +86,7 @@ assurance: toolchain ## A million random connections, tracker = model; Miri over
 
 mutants: toolchain ## Mutation testing of tracker, TCP and fragment code: hours
 	@command -v cargo-mutants >/dev/null || $(CARGO) install cargo-mutants --locked
-	$(CARGO) mutants
+	BULKHEAD_SEQUENCES=1000 PROPTEST_CASES=64 $(CARGO) mutants
 
 build: packages toolchain ## Build the programs into target/release
 	$(CARGO) build --workspace --release --locked

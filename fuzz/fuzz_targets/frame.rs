@@ -1,195 +1,270 @@
 //! Whatever comes in, the engine judges it: no frame is lost, none is counted twice, nothing panics, and all that a
-//! batch leaves behind ends by itself.
+//! batch leaves behind ends by itself. By the short way and by the whole way the same comes of every frame.
 //!
-//! `cargo +nightly fuzz run frame`. The input is a list of frames: two bytes say how each is dressed, one how long it is,
-//! the rest is what it holds. Dressed frames have a link header of the gateway's network and right checksums, so that
-//! the fuzzer gets past them. The engine lives as long as the fuzzer: what it has learned of neighbours stays.
+//! `cargo +nightly fuzz run frame`. The first byte of input says how the rest is played: frame by frame into a table for
+//! few flows, where each opening may have to push another out, or in batches into one that has room for all, so that
+//! known flows and first packets are mixed. The rest is a list of frames: two bytes say how each is dressed, one how
+//! long it is, the rest is what it holds.
+//!
+//! Engines live as long as the fuzzer: what they have learned of neighbours stays. Flows end between two inputs.
 #![no_main]
 
+mod dress;
 mod gateway;
 
 use classifier::addr::PortId;
-use classifier::wire::checksum::Sum;
+use classifier::wire::{Kind, Packet};
+use conntrack::FlowView;
 use conntrack::time::Tick;
-use dataplane::batch::{Batch, LANES};
+use dataplane::batch::{Batch, FlowRole, LANES, Outcome};
+use dataplane::counters::Counters;
 use dataplane::engine::{Engine, Sweep};
-use gateway::{FLOORS, FRAMES, ROUTED};
+use dataplane::generation::Generation;
+use gateway::{FRAMES, ROUTED};
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 const TRUNK: PortId = PortId(0);
-const LONGEST: usize = 2048;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const ARP: u16 = 0x0806;
+const ICMP_V6: u8 = 58;
+/// Beyond this engines begin anew: clocks have an end.
+const LATEST: Tick = Tick(1 << 62);
+/// Between two batches the buckets of answers fill up again: within one that runs dry, order would show.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(200);
+const BETWEEN_FRAMES: Duration = Duration::from_millis(8);
 
-/// The engine and its time.
-struct Bench {
+/// An engine, its batch, and what came of it.
+struct Side {
     engine: Engine,
     batch: Batch,
-    now: Tick,
+    late: Vec<(u64, Outcome)>,
+    /// The frames that left.
+    left: Vec<Vec<u8>>,
 }
+
+/// Two engines of which one has the short way closed, and their time.
+struct Bench {
+    short: Side,
+    whole: Side,
+    /// In pairs: two policies to switch between; between the pairs all flows go.
+    generations: [[Arc<Generation>; 2]; 2],
+    place: [usize; 2],
+    now: Tick,
+    /// Whether each frame is a batch of its own.
+    is_alone: bool,
+}
+
+/// Frame by frame, and in batches.
+struct Benches([Bench; 2]);
 
 thread_local! {
-    static BENCH: RefCell<Bench> = RefCell::new(Bench {
-        engine: gateway::engine(),
-        batch: Batch::default(),
-        now: Tick(1_000_000_000),
+    static BENCHES: RefCell<Benches> = RefCell::new(Benches([Bench::new(true), Bench::new(false)]));
+}
+
+impl Side {
+    fn new(generation: &Arc<Generation>, max_flows: u32, is_open: bool) -> Side {
+        let mut engine = gateway::engine(Arc::clone(generation), max_flows);
+        engine.set_express(is_open);
+        Side { engine, batch: Batch::default(), late: Vec::new(), left: Vec::new() }
+    }
+
+    fn push(&mut self, tag: u64, bytes: &[u8]) {
+        let mut frame = self.engine.pool().take().expect("frames come back");
+        let arena = self.engine.arena();
+        arena.buffer_mut(&mut frame)[..bytes.len()].copy_from_slice(bytes);
+        arena.set_length(&mut frame, bytes.len());
+        self.batch.push(TRUNK, tag, frame);
+    }
+
+    /// Notes what left and whose fate was told.
+    fn settle(&mut self) {
+        let Side { engine, late, left, .. } = self;
+        engine.flush(TRUNK, |arena, pool, frames| {
+            for frame in frames.drain(..) {
+                left.push(arena.bytes(&frame).to_vec());
+                pool.give(frame);
+            }
+        });
+        late.extend(engine.late_outcomes());
+    }
+
+    fn forget(&mut self) {
+        self.batch.clear();
+        self.late.clear();
+        self.left.clear();
+    }
+
+    fn counters(&self) -> Counters {
+        Counters { express: 0, ..self.engine.counters().clone() }
+    }
+
+    fn flows(&self) -> Vec<FlowView> {
+        let tracker = self.engine.tracker();
+        tracker.flows().map(|flow| tracker.flow(flow)).collect()
+    }
+}
+
+/// What whoever tells of new flows and drops is told of a frame.
+fn told(batch: &Batch, lane: usize) -> Option<impl PartialEq + std::fmt::Debug> {
+    let Outcome { flow, reason, .. } = batch.outcomes[lane];
+    (flow == Some(FlowRole::New) || reason.is_some()).then(|| {
+        let Packet { kind, addresses, protocol, ttl, fragment, upper, source_port, destination_port, .. } =
+            batch.packets[lane];
+        (kind, addresses, protocol, ttl, fragment, upper, source_port, destination_port)
+    })
+}
+
+/// Whether a frame teaches the gateway where somebody is. By the whole way a batch goes through each stage together, so
+/// that such a word counts for frames before it, too; by the short way they have left by then. Both are right.
+fn is_loner(frame: &[u8]) -> bool {
+    let Packet { kind, link, protocol, .. } = Packet::parse(frame);
+    let is_routed = ROUTED.contains(&(link.control & 0xfff));
+    !is_routed || !matches!(kind, Kind::Ipv4 | Kind::Ipv6) || protocol == ICMP_V6
+}
+
+impl Bench {
+    fn new(is_alone: bool) -> Bench {
+        let generations = gateway::generations();
+        let first = &generations[0][0];
+        // A table in which nobody's place is taken has no order that could show.
+        let max_flows = if is_alone { 12 } else { 2048 };
+        Bench {
+            short: Side::new(first, max_flows, true),
+            whole: Side::new(first, max_flows, false),
+            generations,
+            place: [0, 0],
+            now: Tick(1_000_000_000),
+            is_alone,
+        }
+    }
+
+    fn sides(&mut self) -> [&mut Side; 2] {
+        [&mut self.short, &mut self.whole]
+    }
+
+    fn install(&mut self, place: [usize; 2]) {
+        self.place = place;
+        let generation = Arc::clone(&self.generations[place[0]][place[1]]);
+        for side in self.sides() {
+            side.engine.install(Arc::clone(&generation));
+        }
+    }
+
+    fn run(&mut self) {
+        let (now, is_alone) = (self.now, self.is_alone);
+        self.now = now + if is_alone { BETWEEN_FRAMES } else { BETWEEN_BATCHES };
+        let later = self.now;
+        for side in self.sides() {
+            side.engine.process(now, &mut side.batch);
+            side.settle();
+        }
+        self.agree();
+        for side in self.sides() {
+            side.forget();
+            side.engine.tick(later, Sweep::AtMost(1024));
+            side.settle();
+        }
+        self.agree();
+        self.sides().into_iter().for_each(Side::forget);
+    }
+
+    /// The same came of every frame, and the same left; in batches flows may overtake each other.
+    fn agree(&mut self) {
+        if !self.is_alone {
+            self.short.left.sort_unstable();
+            self.whole.left.sort_unstable();
+        }
+        let Bench { short, whole, .. } = self;
+        for lane in 0..short.batch.len() {
+            assert_eq!(short.batch.outcomes[lane], whole.batch.outcomes[lane], "lane {lane}");
+            assert_eq!(told(&short.batch, lane), told(&whole.batch, lane), "lane {lane}");
+        }
+        assert!(short.left == whole.left, "left: {:02x?}\nby the whole way: {:02x?}", short.left, whole.left);
+        assert_eq!(short.late, whole.late);
+    }
+
+    /// All that can be seen of both is the same.
+    fn agree_in_the_end(&self) {
+        let Bench { short, whole, .. } = self;
+        assert_eq!(short.counters(), whole.counters());
+        assert_eq!(short.engine.tracker().statistics(), whole.engine.tracker().statistics());
+        let (some, others) = (short.flows(), whole.flows());
+        assert_eq!(some.len(), others.len());
+        for (at, flow) in some.iter().enumerate() {
+            // Most often they stand in the same place.
+            assert!(others[at] == *flow || others.contains(flow), "{flow:?} is none of {others:?}");
+        }
+        assert_eq!(whole.engine.counters().express, 0, "it is closed");
+    }
+
+    fn play(&mut self, mut input: &[u8], is_patient: bool) {
+        let before = self.short.engine.counters().received;
+        let mut count = 0;
+        let mut buffer = [0; dress::LONGEST];
+        while let [link, network, length, rest @ ..] = input {
+            let (content, next) = rest.split_at(rest.len().min(usize::from(*length)));
+            input = next;
+            if link & 0x80 != 0 && content.is_empty() {
+                self.run();
+                self.install([self.place[0], 1 - self.place[1]]);
+                continue;
+            }
+            let written = dress::dress([*link, *network], content, &mut buffer);
+            let is_loner = is_loner(&buffer[..written]);
+            if is_loner {
+                self.run();
+            }
+            for side in self.sides() {
+                side.push(count, &buffer[..written]);
+            }
+            count += 1;
+            // A batch ends where it is full, and where the fuzzer says so.
+            if is_loner || self.is_alone || self.short.batch.len() == LANES || link & 0x40 != 0 {
+                self.run();
+            }
+        }
+        self.run();
+        self.agree_in_the_end();
+        assert_eq!(self.short.engine.counters().received, before + count);
+        self.end(is_patient);
+    }
+
+    /// Ends what is left, by time or by hand: a turn of the wheel for each input would be most of the work.
+    fn end(&mut self, is_patient: bool) {
+        if is_patient {
+            self.now = self.now + Duration::from_secs(10_000);
+        } else {
+            self.install([1 - self.place[0], 0]);
+            // What is known of fragments has its time, too.
+            self.now = self.now + Duration::from_secs(6);
+        }
+        let now = self.now;
+        for Side { engine, .. } in self.sides() {
+            assert_eq!(engine.pool().len() + engine.waiting(), FRAMES as usize, "no frame is lost");
+            engine.abandon_waiting();
+            engine.late_outcomes().for_each(drop);
+            assert_eq!(engine.waiting(), 0);
+            assert_eq!(engine.pool().len(), FRAMES as usize, "no frame is lost");
+            assert!(engine.counters().balance(), "{:?}", engine.counters());
+            engine.tick(now, Sweep::All);
+            engine.flush(TRUNK, |_, pool, frames| frames.drain(..).for_each(|frame| pool.give(frame)));
+            engine.late_outcomes().for_each(drop);
+            assert!(engine.tracker().is_empty(), "every flow ends");
+        }
+        if is_patient {
+            self.install([1 - self.place[0], 0]);
+        }
+        if self.now > LATEST {
+            *self = Bench::new(self.is_alone);
+        }
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((how, frames)) = input.split_first() else { return };
+    BENCHES.with_borrow_mut(|Benches([alone, together])| {
+        let bench = if how & 3 == 3 { alone } else { together };
+        bench.play(frames, how >> 2 == 63);
     });
-}
-
-/// Writes the frame that some bytes stand for; its length.
-fn dress(how: [u8; 2], content: &[u8], buffer: &mut [u8]) -> usize {
-    let [link, network] = how;
-    if link & 0x80 != 0 {
-        buffer[..content.len()].copy_from_slice(content);
-        return content.len();
-    }
-    let vlans = [ROUTED[0], ROUTED[1], FLOORS[0], FLOORS[1]];
-    let vid = vlans[usize::from(link & 3)];
-    let is_routed = link & 2 == 0;
-    let to = match link >> 2 & 3 {
-        0 if !is_routed => [2, 0, 0, 0, 0, 8 + (link >> 4 & 3)],
-        3 => [0xff; 6],
-        _ => gateway::MAC,
-    };
-    let kind = [IPV4, IPV4, IPV6, ARP][usize::from(network & 3)];
-    buffer[..6].copy_from_slice(&to);
-    buffer[6..12].copy_from_slice(&[2, 0, 0, 0, 1, link & 7]);
-    buffer[12..14].copy_from_slice(&[0x81, 0]);
-    buffer[14..16].copy_from_slice(&vid.to_be_bytes());
-    buffer[16..18].copy_from_slice(&kind.to_be_bytes());
-    let length = 18 + content.len();
-    buffer[18..length].copy_from_slice(content);
-    let packet = &mut buffer[18..length];
-    match kind {
-        IPV4 => dress_ipv4(network, link, packet),
-        IPV6 => dress_ipv6(network, link, packet),
-        _ => {}
-    }
-    length
-}
-
-/// Hosts of the network, this way or that.
-fn hosts(network: u8, link: u8) -> (u8, u8, u8, u8) {
-    let (from, to) = if link & 1 == 0 { (ROUTED[0], ROUTED[1]) } else { (ROUTED[1], ROUTED[0]) };
-    let (near, far) = (2 + (network >> 6), 2 + (network >> 4 & 3));
-    (from as u8, near, to as u8, far)
-}
-
-fn put_sum(bytes: &mut [u8], at: usize, sum: u16) {
-    bytes[at..at + 2].copy_from_slice(&(!sum).to_be_bytes());
-}
-
-fn dress_ipv4(network: u8, link: u8, packet: &mut [u8]) {
-    if packet.len() < 20 {
-        return;
-    }
-    if network & 4 == 0 {
-        let (from, near, to, far) = hosts(network, link);
-        packet[0] = 0x45;
-        let total = packet.len() as u16;
-        packet[2..4].copy_from_slice(&total.to_be_bytes());
-        packet[12..20].copy_from_slice(&[10, 0, from, near, 10, 0, to, far]);
-    }
-    if network & 8 == 0 {
-        packet[10..12].fill(0);
-        let header = (usize::from(packet[0] & 0xf) * 4).clamp(20, packet.len());
-        let sum = Sum::ZERO.bytes(&packet[..header]).fold();
-        put_sum(packet, 10, sum);
-        let pseudo = Sum::ZERO.bytes(&packet[12..20]).bytes(&[0, packet[9]]);
-        let (protocol, upper) = (packet[9], &mut packet[header..]);
-        mend(protocol, pseudo, upper);
-    }
-}
-
-fn dress_ipv6(network: u8, link: u8, packet: &mut [u8]) {
-    if packet.len() < 40 {
-        return;
-    }
-    if network & 4 == 0 {
-        let (from, near, to, far) = hosts(network, link);
-        packet[0] = 0x60;
-        let length = packet.len() as u16 - 40;
-        packet[4..6].copy_from_slice(&length.to_be_bytes());
-        for (at, vlan, host) in [(8, from, near), (24, to, far)] {
-            packet[at..at + 16].fill(0);
-            (packet[at], packet[at + 3], packet[at + 15]) = (0xfd, vlan, host);
-        }
-    }
-    if network & 8 == 0 {
-        let protocol = packet[6];
-        let pseudo = Sum::ZERO.bytes(&packet[8..40]).bytes(&[0, protocol]);
-        mend(protocol, pseudo, &mut packet[40..]);
-    }
-}
-
-/// Makes the checksum of a whole segment right.
-fn mend(protocol: u8, pseudo: Sum, upper: &mut [u8]) {
-    let (at, sum) = match protocol {
-        6 => (16, pseudo),
-        17 => (6, pseudo),
-        58 => (2, pseudo),
-        1 => (2, Sum::ZERO),
-        _ => return,
-    };
-    if upper.len() < at + 2 {
-        return;
-    }
-    if protocol == 17 {
-        let length = upper.len() as u16;
-        upper[4..6].copy_from_slice(&length.to_be_bytes());
-    }
-    upper[at..at + 2].fill(0);
-    let length = (upper.len() as u16).to_be_bytes();
-    let sum = if protocol == 1 { sum } else { sum.bytes(&length) };
-    let sum = sum.bytes(upper).fold();
-    put_sum(upper, at, sum);
-}
-
-fn run(Bench { engine, batch, now }: &mut Bench) {
-    engine.process(*now, batch);
-    *now = *now + Duration::from_millis(8);
-    engine.tick(*now, Sweep::AtMost(1024));
-    engine.flush(TRUNK, |_, pool, frames| frames.drain(..).for_each(|frame| pool.give(frame)));
-    engine.late_outcomes().for_each(drop);
-    batch.clear();
-}
-
-fn play(bench: &mut Bench, mut input: &[u8]) {
-    let arena = Arc::clone(bench.engine.arena());
-    let before = bench.engine.counters().received;
-    let mut count = 0;
-    while let [link, network, length, rest @ ..] = input {
-        let (content, next) = rest.split_at(rest.len().min(usize::from(*length)));
-        let mut frame = bench.engine.pool().take().expect("frames come back");
-        let buffer = arena.buffer_mut(&mut frame);
-        let written = dress([*link, *network], content, &mut buffer[..LONGEST]);
-        arena.set_length(&mut frame, written);
-        bench.batch.push(TRUNK, count, frame);
-        count += 1;
-        // A batch ends where it is full, and where the fuzzer says so.
-        if bench.batch.len() == LANES || link & 0x40 != 0 {
-            run(bench);
-        }
-        input = next;
-    }
-    run(bench);
-    let engine = &mut bench.engine;
-    assert_eq!(engine.counters().received, before + count);
-    assert_eq!(engine.pool().len() + engine.waiting(), FRAMES as usize, "no frame is lost");
-    engine.abandon_waiting();
-    engine.late_outcomes().for_each(drop);
-    assert_eq!(engine.waiting(), 0);
-    assert_eq!(engine.pool().len(), FRAMES as usize, "no frame is lost");
-    assert!(engine.counters().balance(), "{:?}", engine.counters());
-    bench.now = bench.now + Duration::from_secs(10_000);
-    engine.tick(bench.now, Sweep::All);
-    engine.flush(TRUNK, |_, pool, frames| frames.drain(..).for_each(|frame| pool.give(frame)));
-    engine.late_outcomes().for_each(drop);
-    assert!(engine.tracker().is_empty(), "every flow ends");
-}
-
-fuzz_target!(|input: &[u8]| BENCH.with_borrow_mut(|bench| play(bench, input)));
+});

@@ -80,8 +80,9 @@ fn edit(policy: &Arc<Policy>, limits: &Limits, edits: &[FuzzEdit], packets: &[Pa
                 changes += 1;
                 agree(&editor.tables(), &editor.policy(), packets);
             }
-            Err(EditError::Policy | EditError::Full) => break,
-            Err(EditError::Family | EditError::Absent) => {}
+            Err(error) if error.is_cured_by_rebuild() => break,
+            Err(EditError::Absent | EditError::Invalid) => {}
+            Err(error) => unreachable!("{error}"),
         }
     }
     agree(&editor.tables(), &editor.policy(), packets);

@@ -32,6 +32,12 @@ impl Hold {
         }
     }
 
+    /// Bytes of memory.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.blocks) + size_of_val(&*self.next)
+    }
+
     /// Whether a frame of that length fits.
     pub(super) fn has_room(&self, length: usize) -> bool {
         blocks_for(length) <= self.left

@@ -24,6 +24,12 @@ impl Order {
         Order { links, oldest: NONE, newest: NONE }
     }
 
+    /// Bytes of memory.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.links)
+    }
+
     /// The oldest record.
     pub(super) fn oldest(&self) -> Option<u16> {
         (self.oldest != NONE).then_some(self.oldest)

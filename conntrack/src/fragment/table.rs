@@ -182,6 +182,18 @@ impl<F: Copy, O: Copy> Table<F, O> {
         }
     }
 
+    /// Bytes of memory, taken at the start.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.records)
+            + size_of_val(&*self.links)
+            + self.order.bytes()
+            + size_of_val(&*self.heads)
+            + size_of_val(&*self.slots)
+            + size_of_val(&*self.sources)
+            + self.hold.bytes()
+    }
+
     /// What the table holds, and what it has counted.
     #[must_use]
     pub fn statistics(&self) -> Statistics {

@@ -29,6 +29,17 @@ fn table() -> Table<u32, u32> {
     Table::new(TIMEOUT, [3; 16])
 }
 
+#[test]
+fn the_memory_of_a_table_is_the_budget_but_for_less_than_a_block() {
+    let left = BUDGET.checked_sub(table().bytes()).expect("it takes no more than the budget");
+    assert!(left < hold::BLOCK + 2, "{left} bytes are left over");
+}
+
+#[test]
+fn one_source_takes_an_eighth_of_the_budget() {
+    assert_eq!((BUDGET, SHARE), (1 << 20, 1 << 17), "TRACKING.md F11");
+}
+
 /// What became of a fragment in the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
@@ -201,6 +212,61 @@ fn f03_overlaps_kill_and_an_exact_duplicate_does_not() {
 }
 
 #[test]
+fn f04_the_longest_datagram_ends_at_65535() {
+    let extents = Extents::default();
+    assert_eq!(extents.fit(place(65_528, 7, false)), Fit::New);
+    assert_eq!(extents.fit(place(65_528, 8, false)), Fit::Contradiction);
+    assert_eq!(extents.fit(place(65_528, 1480, true)), Fit::Contradiction);
+}
+
+#[test]
+fn a_datagram_that_is_killed_stays_dead_whether_or_not_it_was_known() {
+    let mut table = table();
+    assert_eq!(table.examine(START, &key(1, 1), place(8, 8, true), 5, &[5; 60]), Examined::Held);
+    for id in 1..3 {
+        table.kill(START, &key(1, id));
+        for place in [place(0, 8, true), place(16, 8, false)] {
+            let examined = table.examine(START, &key(1, id), place, 6, &[5; 60]);
+            assert_eq!(examined, Examined::Refused(FragmentInvalid), "{id}");
+        }
+    }
+    assert_eq!(table.next_fallen(), Some(Fallen { origin: 5, reason: FragmentInvalid }));
+    assert_eq!(table.next_fallen(), None);
+    assert_eq!((table.statistics().killed, table.statistics().refused), (2, 0));
+    // Where all records are taken by datagrams that are judged, there is no place to note it.
+    let mut table = self::table();
+    let mut id = 0;
+    while let Examined::First(_) = table.examine(START, &key(id % 200, id), place(0, 8, true), 0, &[5; 60]) {
+        id += 1;
+    }
+    let refused = table.statistics().refused;
+    table.kill(START, &key(300, 0));
+    table.kill(START, &key(301, 0));
+    assert_eq!(table.statistics().refused, refused + 2);
+}
+
+#[test]
+fn keys_that_differ_in_one_bit_have_hashes_that_differ() {
+    let hasher = siphasher::sip::SipHasher13::new_with_key(&[3; 16]);
+    let base = key(0x0a01_0203, 0x5a5a);
+    let (of_base, source) = base.hashes(&hasher);
+    let mut others = vec![DatagramKey { vlan: VlanKey::new(PortId(1), 10), ..base }];
+    for bit in 0..8 {
+        others.push(DatagramKey { protocol: base.protocol ^ 1 << bit, ..base });
+        others.push(DatagramKey { vlan: VlanKey::new(PortId(0), 10 ^ 1 << bit), ..base });
+    }
+    for bit in 0..32 {
+        others.push(DatagramKey { identification: base.identification ^ 1 << bit, ..base });
+    }
+    for other in others {
+        let (hash, same) = other.hashes(&hasher);
+        assert_ne!(hash, of_base, "{other:?}");
+        assert_eq!(same, source, "{other:?}");
+    }
+    assert_ne!(key(0x0a01_0202, 0x5a5a).hashes(&hasher).1, source);
+}
+
+#[test]
 fn f07_a_second_last_fragment_that_changes_the_length_kills() {
     let dead = Some(Fate::Dropped(FragmentInvalid));
     let fates = by_table(&[(1, place(0, 8, true)), (1, place(16, 8, false)), (1, place(24, 8, false))]);
@@ -277,6 +343,120 @@ fn f11_a_source_takes_an_eighth_of_the_budget_and_no_more() {
     }
     assert!(table.statistics().displaced > 0);
     assert_eq!(table.next_fallen(), Some(Fallen { origin: 0, reason: FragmentOrphan }));
+}
+
+#[test]
+fn f11_few_datagrams_of_many_frames_keep_to_the_share_too() {
+    let mut table = table();
+    let mut held = 0;
+    for fragment in 1..44 {
+        for id in 0..3 {
+            let place = place(fragment * 1480, 1480, true);
+            if table.examine(START, &key(1, id), place, 0, &[5; 1514]) == Examined::Held {
+                held += 1;
+            }
+            table.end_batch();
+        }
+    }
+    assert!((50..=SHARE / 1514).contains(&held), "{held} frames are held");
+}
+
+#[test]
+fn datagrams_are_counted_as_complete_in_whatever_order_they_come() {
+    let mut table = table();
+    for id in 0..3 {
+        let _ = table.examine(START, &key(1, id), place(0, 8, true), 0, &[5; 60]);
+        let _ = table.examine(START, &key(1, id), place(8, 8, false), 0, &[5; 60]);
+        table.end_batch();
+        assert_eq!(table.statistics().completed, u64::from(2 * id + 1));
+        let _ = table.examine(START, &key(2, id), place(0, 8, false), 0, &[5; 60]);
+        table.end_batch();
+        assert_eq!(table.statistics().completed, u64::from(2 * id + 2));
+        assert_eq!(table.statistics().datagrams, 0);
+    }
+}
+
+#[test]
+fn f11_small_frames_count_for_their_blocks_and_their_places() {
+    let mut table = table();
+    // Two blocks each.
+    let frame = [5; hold::BLOCK + 1];
+    let mut held = 0;
+    for n in 0..2000_u32 {
+        let place = place(8 + 8 * (n % 60) as u16, 8, true);
+        if table.examine(START, &key(1, n / 60), place, n, &frame) == Examined::Held {
+            held += 1;
+        }
+        table.end_batch();
+    }
+    assert!((SHARE / 256..SHARE / 128).contains(&held), "{held} frames are held");
+    assert_eq!(table.statistics().held_frames, held);
+    assert_eq!(table.statistics().held_bytes, held * 65);
+    assert_eq!(table.statistics().refused, u64::from(2000 - held));
+}
+
+#[test]
+fn f11_frames_of_many_sources_together_keep_to_the_budget() {
+    let mut table = table();
+    let frame = [5; 1514];
+    let (mut held, mut refused) = (0, 0);
+    for n in 0..600 {
+        match table.examine(START, &key(n % 60, n), place(1480, 1480, true), n, &frame) {
+            Examined::Held => held += 1,
+            Examined::Refused(FragmentOrphan) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+        table.end_batch();
+    }
+    assert_eq!(table.statistics().held_frames, held);
+    assert!(refused > 0 && held * 1536 < BUDGET as u32, "{held} are held, {refused} were refused");
+    assert!(held * 1536 > BUDGET as u32 / 4, "{held} are held");
+    // All memory comes back.
+    let under_way = table.statistics().datagrams;
+    table.expire(START + TIMEOUT);
+    assert_eq!(table.statistics().expired, u64::from(under_way));
+    while table.next_fallen().is_some() {}
+    table.end_batch();
+    assert_eq!(table.statistics().datagrams, 0);
+    for round in 2..12 {
+        let later = START + TIMEOUT * round;
+        for n in 0..held {
+            let examined = table.examine(later, &key(n % 60, 1000 + n), place(1480, 1480, true), n, &frame);
+            assert_eq!(examined, Examined::Held, "{n} of {held}");
+            table.end_batch();
+        }
+        table.expire(later + TIMEOUT);
+        while table.next_fallen().is_some() {}
+        table.end_batch();
+    }
+}
+
+#[test]
+fn f11_a_first_displaces_the_oldest_that_nobody_has_judged() {
+    let mut table = table();
+    for id in 0..3 {
+        assert!(matches!(
+            table.examine(START, &key(9, id), place(0, 8, true), 0, &[5; 60]),
+            Examined::First(_)
+        ));
+    }
+    for source in 100..20_000 {
+        let _ = table.examine(START, &key(source, 1), place(1480, 1480, true), source, &[5; 60]);
+        table.end_batch();
+    }
+    while table.next_fallen().is_some() {}
+    for id in 0..3 {
+        let first = table.examine(START, &key(7, id), place(0, 1480, true), 0, &[5; 60]);
+        assert!(matches!(first, Examined::First(_)), "{first:?}");
+        let Some(Fallen { origin, reason: FragmentOrphan }) = table.next_fallen() else {
+            panic!("one falls")
+        };
+        assert!((100..103).contains(&origin), "{origin} is one of the oldest");
+    }
+    for id in 0..3 {
+        let later = table.examine(START, &key(9, id), place(8, 8, true), 0, &[5; 60]);
+        assert!(matches!(later, Examined::Later(_)), "a judged one stays");
+    }
 }
 
 #[test]

@@ -365,6 +365,20 @@ fn a_simultaneous_open_is_established_when_both_syns_are_acknowledged() {
 }
 
 #[test]
+fn a_simultaneous_open_ends_as_any_connection_does() {
+    let mut rig = Rig::with(Config { max_flows: 8, simultaneous_open: true, ..Config::default() });
+    rig.tcp(O, seg("S", 1000, 0));
+    rig.tcp(R, seg("S", 5000, 0));
+    rig.tcp(R, seg("SA", 5000, 1001));
+    rig.tcp(O, seg("SA", 1000, 5001));
+    assert_eq!(rig.state(), Some(State::Established));
+    assert_eq!(rig.tcp(O, seg("FA", 1001, 5001)), Fate::Forward);
+    assert_eq!(rig.state(), Some(State::FinWait));
+    assert_eq!(rig.tcp(R, seg("A", 5001, 1002)), Fate::Reply);
+    assert_eq!(rig.state(), Some(State::CloseWait));
+}
+
+#[test]
 fn data_from_the_opener_waits_for_the_syn_ack() {
     let mut rig = Rig::new();
     rig.tcp(O, seg("S", 1000, 0));
@@ -497,4 +511,95 @@ fn a_flow_in_mid_stream_may_be_opened_the_other_way_round() {
     assert_eq!(rig.tcp(O, seg("A", 7000, 9100)), Fate::Forward);
     assert_eq!(rig.tcp(R, seg("A", 9100, 7000).len(100)), Fate::Reply);
     assert_eq!(rig.state(), Some(State::Established));
+}
+
+#[test]
+fn a_flow_in_mid_stream_takes_each_side_down_where_it_is_first_heard() {
+    for openings in 1..3 {
+        let mut rig = Rig::with(Config { max_flows: 8, pickup: Pickup::Always, ..Config::default() });
+        for n in 0..openings {
+            let fate = if n == 0 { Fate::New } else { Fate::Forward };
+            assert_eq!(rig.tcp(O, seg("A", 7000, 9000).win(100)), fate);
+        }
+        assert_eq!(rig.tcp(R, seg("A", 5_000_000, 7000).len(10)), Fate::Reply, "wherever that is");
+        assert_eq!(rig.tcp(O, seg("A", 7000, 5_000_010).win(100)), Fate::Forward);
+        assert_eq!(rig.expires_in(), 7440);
+    }
+}
+
+#[test]
+fn windows_of_a_flow_in_mid_stream_are_taken_to_be_scaled_by_fourteen() {
+    let mut rig = Rig::with(Config { max_flows: 8, pickup: Pickup::Always, ..Config::default() });
+    assert_eq!(rig.tcp(O, seg("A", 7000, 9000).win(100)), Fate::New);
+    assert_eq!(rig.tcp(R, seg("A", 9000, 7000).win(100)), Fate::Reply);
+    assert_eq!(rig.tcp(R, seg("A", 9000 + (100 << 14), 7000).len(10)), Fate::Reply, "at the right edge");
+    assert_eq!(rig.tcp(R, seg("A", 9000 + (300 << 14), 7000).len(10)), INVALID);
+}
+
+#[test]
+fn a_reset_of_an_opening_must_acknowledge_one_of_its_syns() {
+    let mut rig = Rig::new();
+    rig.tcp(O, seg("S", 1000, 0));
+    for ack in [0, 1, 1000, 1002] {
+        assert_eq!(rig.tcp(R, seg("RA", 0, ack)), INVALID, "{ack}");
+    }
+    rig.tcp(O, seg("S", 7000, 0).len(5));
+    for ack in [0, 1, 1000, 1002, 7000, 7001, 7005, 7007] {
+        assert_eq!(rig.tcp(R, seg("RA", 0, ack)), INVALID, "{ack}, with a second SYN");
+    }
+    assert_eq!(rig.state(), Some(State::SynSent));
+    assert_eq!(rig.tcp(R, seg("RA", 0, 7006)), Fate::Reply);
+    assert_eq!(rig.state(), None);
+}
+
+#[test]
+fn a_reset_of_a_simultaneous_open_must_acknowledge_the_others_syn_or_follow_its_own() {
+    let both = || {
+        let mut rig = Rig::with(Config { max_flows: 8, simultaneous_open: true, ..Config::default() });
+        rig.tcp(O, seg("S", 1000, 0));
+        rig.tcp(R, seg("S", 5000, 0));
+        rig
+    };
+    for (host, flags, seq, ack, fate) in [
+        (R, "RA", 0, 1001, Fate::Reply),
+        (R, "RA", 0, 1000, INVALID),
+        (R, "R", 0, 1001, INVALID),
+        (R, "R", 5001, 0, Fate::Reply),
+        (R, "R", 5000, 0, INVALID),
+        (O, "RA", 0, 5001, Fate::Forward),
+        (O, "RA", 0, 5002, INVALID),
+        (O, "R", 1001, 0, Fate::Forward),
+    ] {
+        let mut rig = both();
+        assert_eq!(rig.tcp(host, seg(flags, seq, ack)), fate, "{host:?} {flags} {seq} {ack}");
+        let left = (fate == INVALID).then_some(State::SimultaneousSyn);
+        assert_eq!(rig.state(), left, "{host:?} {flags} {seq} {ack}");
+    }
+}
+
+#[test]
+fn a_second_syn_that_is_answered_brings_its_own_scale_window_and_leave_to_select() {
+    const SCALE: &[u8] = &[1, 3, 3, 2];
+    const SACK: &[u8] = &[4, 2, 1, 1];
+    for (first, second, answer, scale, selects) in [
+        (&[][..], SCALE, SCALE, 2, false),
+        (SCALE, &[][..], SCALE, 0, false),
+        (SACK, SCALE, SCALE, 2, false),
+        (SCALE, SACK, SACK, 0, true),
+    ] {
+        let told = format!("{first:?} {second:?}");
+        let mut rig = Rig::new();
+        rig.tcp(O, seg("S", 1000, 0).options(first));
+        rig.tcp(O, seg("S", 70_000, 0).options(second).win(100));
+        assert_eq!(rig.tcp(R, seg("SA", 5000, 70_001).options(answer)), Fate::Reply);
+        assert_eq!(rig.tcp(O, seg("A", 70_001, 5001).win(400)), Fate::Forward);
+        // What the opener grants is scaled as its second SYN says.
+        let edge = 5001 + (400 << scale);
+        assert_eq!(rig.tcp(R, seg("A", edge + 500 + (400 << scale), 70_001).len(1)), INVALID, "{told}");
+        assert_eq!(rig.tcp(R, seg("A", edge, 70_001).len(1)), Fate::Reply, "{told}");
+        // The responder's ACK of what was never sent, by SACK: looked at only where the opener permits it.
+        const BLOCK: &[u8] = &[1, 1, 5, 10, 0, 1, 0x11, 0x80, 0, 1, 0x11, 0x90];
+        let fate = if selects { INVALID } else { Fate::Reply };
+        assert_eq!(rig.tcp(R, seg("A", 5001, 70_001).options(BLOCK)), fate, "{told}");
+    }
 }

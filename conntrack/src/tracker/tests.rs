@@ -11,6 +11,9 @@ use classifier::reason::DropReason;
 use classifier::wire::{Icmp, SctpChunk, SctpPacket, Transport, protocol};
 use std::time::Duration;
 
+mod bookkeeping;
+mod express;
+
 const ELSEWHERE: VlanKey = VlanKey::new(PortId(2), 30);
 
 #[test]
@@ -201,6 +204,25 @@ fn an_error_quotes_a_sequence_number_that_is_in_flight() {
     }
     assert_eq!(error(&mut rig, R_VLAN, O, None), INVALID);
     assert_eq!(rig.state(), Some(State::Established));
+}
+
+#[test]
+fn an_error_may_quote_a_stray_syn_of_the_opener_and_of_nobody_else() {
+    let mut rig = Rig::new();
+    rig.establish();
+    assert_eq!(rig.tcp(O, seg("S", 900_000, 0).len(7)), Fate::Forward, "a SYN of another connection");
+    for (host, vlan, sequence, fate) in [
+        (O, R_VLAN, 900_000, Fate::Related),
+        (O, R_VLAN, 900_008, Fate::Related),
+        (O, R_VLAN, 899_999, INVALID),
+        (O, R_VLAN, 900_009, INVALID),
+        (R, O_VLAN, 900_000, INVALID),
+    ] {
+        assert_eq!(rig.error(vlan, host, protocol::TCP, Some(sequence)), fate, "{host:?} sent {sequence}");
+    }
+    let mut rig = Rig::new();
+    rig.establish();
+    assert_eq!(rig.error(R_VLAN, O, protocol::TCP, Some(900_000)), INVALID, "there was no other SYN");
 }
 
 #[test]

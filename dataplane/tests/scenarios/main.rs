@@ -8,6 +8,7 @@ mod bed;
 
 mod answers;
 mod arp_nd;
+mod crowd;
 mod ethernet;
 mod express;
 mod forward;

@@ -11,7 +11,9 @@ use std::time::Duration;
 const SEED: u64 = 0x5eed_0fc0_11ec_7ed5;
 /// Connections that are played, unless [`WISH`] says another number.
 const CONNECTIONS: u64 = 30_000;
-/// The environment variable for a longer run.
+/// Connections of the shortest run that may be wished for: fewer would meet some states too seldom.
+const FEWEST: u64 = 1_000;
+/// The environment variable for a longer run, or a shorter one.
 const WISH: &str = "BULKHEAD_SEQUENCES";
 const SEGMENTS: u32 = 40;
 /// The tracker's stamp of stray SYNs wraps after 65.5 seconds; the model's does not.
@@ -218,7 +220,7 @@ fn play(seed: u64, visits: &mut Visits) {
 fn random_connections_fare_as_in_the_model() {
     let wish = std::env::var(WISH).ok();
     let connections = wish.map_or(CONNECTIONS, |wish| wish.parse().expect("a number of connections"));
-    assert!(connections >= CONNECTIONS, "a shorter run would meet some states too seldom");
+    assert!(connections >= FEWEST, "a shorter run would meet some states too seldom");
     let mut seeds = Random(SEED);
     let mut visits = Visits::default();
     for _ in 0..connections {
@@ -227,5 +229,5 @@ fn random_connections_fare_as_in_the_model() {
     println!(
         "{connections} connections from seed {SEED:#x}; segments after which each state stood: {visits:?}"
     );
-    assert!(visits.iter().all(|count| *count > 10_000), "a state was seldom met: {visits:?}");
+    assert!(visits.iter().all(|count| *count > connections / 3), "a state was seldom met: {visits:?}");
 }

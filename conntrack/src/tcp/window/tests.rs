@@ -1,7 +1,7 @@
 //! The four rules at their edges, the wrap of sequence numbers, scales, SACK, and the timers that hang on them.
 
 use crate::config::Config;
-use crate::rig::{Fate, INVALID, O, R, Rig, seg};
+use crate::rig::{Fate, INVALID, O, R, Rig, Seg, seg};
 use crate::state::State;
 
 /// MSS 1460, SACK permitted, window scale 7.
@@ -156,6 +156,47 @@ fn a_segment_that_comes_four_times_shortens_the_timer_until_something_else_comes
         rig.tcp(O, seg("A", 1101, 5002));
     }
     assert_eq!(rig.expires_in(), 7440, "an ACK without payload is no retransmission");
+}
+
+#[test]
+fn a_segment_that_differs_in_one_bit_or_comes_from_the_other_side_is_no_repeated_one() {
+    // Both sides have sent 60,000 bytes, all acknowledged, from the same number on.
+    let rig = || {
+        let mut rig = established(1000, 1000, 65_535, 65_535);
+        rig.tcp(O, seg("A", 1000, 1000).len(60_000));
+        rig.tcp(R, seg("A", 1000, 61_000).len(60_000));
+        rig.tcp(O, seg("A", 61_000, 61_000));
+        assert_eq!(rig.expires_in(), 7440);
+        rig
+    };
+    // So that the last one differs from the first by one bit of its sequence number, end, acknowledgment or window.
+    let base =
+        seg("A", 0b0101_0101_0101_0101, 0b0110_0110_0110_0110).len(0b1_0101_0101).win(0b0011_0011_0011_0011);
+    let mut others = vec![(R, base)];
+    for bit in 0..15 {
+        others.push((O, Seg { seq: base.seq ^ 1 << bit, ..base }));
+        others.push((O, Seg { ack: base.ack ^ 1 << bit, ..base }));
+        others.push((O, Seg { win: base.win ^ 1 << bit, ..base }));
+        if bit < 13 {
+            let len = base.len ^ 1 << bit;
+            others.push((O, Seg { len, ..base }));
+            // The same end by another beginning.
+            let seq = base.seq.wrapping_add(u32::from(base.len)).wrapping_sub(u32::from(len));
+            others.push((O, Seg { seq, len, ..base }));
+        }
+    }
+    for (host, other) in others {
+        let mut rig = rig();
+        for _ in 0..3 {
+            assert_eq!(rig.tcp(O, base), Fate::Forward);
+            assert_eq!(rig.expires_in(), 7440);
+        }
+        rig.tcp(host, other);
+        assert_eq!(rig.expires_in(), 7440, "{host:?} {other:?}");
+    }
+    let mut rig = rig();
+    (0..4).for_each(|_| assert_eq!(rig.tcp(O, base), Fate::Forward));
+    assert_eq!(rig.expires_in(), 300, "the same for the fourth time");
 }
 
 #[test]
