@@ -77,7 +77,9 @@ impl Twin {
         let settled = self.tracker.settle(now);
         let hash = self.tracker.hash_of(key);
         let place = self.tracker.prefetch_index::<A>(hash);
-        let Some(candidate) = self.tracker.candidate::<A>(place) else {
+        self.tracker.prefetch_second::<A>(place);
+        let found = self.tracker.candidate::<A>(place);
+        let Some(candidate) = found.or_else(|| self.tracker.second_candidate::<A>(place)) else {
             assert!(!self.tracker.knows(key, hash), "what is known is a candidate");
             let beginning = match transport {
                 Transport::Udp => Beginning::of_datagram(),
@@ -101,13 +103,13 @@ impl Twin {
         let entrance = match transport {
             Transport::Udp => {
                 let entrance =
-                    self.tracker.enter(settled, (candidate, hash), (key, sender), vlan, terms.epoch)?;
+                    self.tracker.enter(settled, (candidate, hash), (key, sender), (vlan, terms.epoch))?;
                 self.tracker.datagram::<A>(settled, entrance);
                 entrance
             }
             Transport::Tcp(segment) if segment.flags.0 == 0x10 => {
                 let entrance =
-                    self.tracker.enter(settled, (candidate, hash), (key, sender), vlan, terms.epoch)?;
+                    self.tracker.enter(settled, (candidate, hash), (key, sender), (vlan, terms.epoch))?;
                 self.entered += 1;
                 if let Err(reason) = self.tracker.acknowledge::<A>(settled, entrance, &segment) {
                     return Some(Fate::Dropped(reason));
