@@ -432,7 +432,7 @@ impl<'t> Reader<'t> {
             _ => {}
         }
         if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_digit()) {
-            return is_moment(word).then(|| Data::Moment(Cow::Borrowed(word)));
+            return is_moment(word).then_some(Data::Moment(Cow::Borrowed(word)));
         }
         let is_normal = word.len() <= DIGITS && (word == "0" || !word.starts_with('0'));
         is_normal.then(|| Data::Integer(word.parse().ok()))
