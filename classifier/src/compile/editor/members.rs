@@ -1,6 +1,7 @@
 //! Members in and out: addresses to states, states to classes.
 
 use super::pairs::fast;
+use super::work::Work;
 use super::{EditError, Editor, LATER, own};
 use crate::addr::IpRange;
 use crate::compile::atom::Effect;
@@ -13,9 +14,6 @@ use crate::tables::space_v6::SpaceV6;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Prefixes of 16 bits that a change passes through at most, one behind the other: more of them are for a
-/// compilation.
-const SPREAD: u32 = 1 << 13;
 /// Runs of IPv6 addresses that changes may have before the table is built anew with them.
 const V6_RUNS: usize = 512;
 
@@ -166,6 +164,11 @@ impl Editor {
 
     /// Puts an item in or out, all over a range of addresses.
     pub(super) fn label(&mut self, range: IpRange, item: u32, add: bool) -> Result<(), EditError> {
+        let spread = match range {
+            IpRange::V4(first, last) => (last >> 16) - (first >> 16),
+            IpRange::V6(..) => 0,
+        };
+        self.work.spend(Work::RANGE + spread as usize)?;
         // The state that each state becomes.
         let mut known = WordHashMap::default();
         match range {
@@ -188,9 +191,6 @@ impl Editor {
         add: bool,
         known: &mut WordHashMap<u32, u32>,
     ) -> Result<(), EditError> {
-        if (last >> 16) - (first >> 16) > SPREAD {
-            return Err(EditError::Wide);
-        }
         for upper in (first >> 16) as u16..=(last >> 16) as u16 {
             let base = u32::from(upper) << 16;
             let (from, to) = (first.max(base) - base, last.min(base | 0xffff) - base);

@@ -86,6 +86,7 @@ mod side;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use draft::Change;
 pub use error::{EditError, RebuildError};
@@ -112,6 +113,7 @@ use side::EditedSide;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use work::Work;
 
 /// Compiled tables that can be changed.
 pub struct Editor {
@@ -154,8 +156,7 @@ pub struct Editor {
     /// Whether narrow pairs are hashed; else all rules are in the matrix.
     hashes: bool,
     contents: Contents,
-    /// Contents that may have been made before a compilation is the shorter way.
-    most_made: usize,
+    work: Work,
     /// Why nothing can be changed in place.
     obstacle: Option<EditError>,
     /// Whether the tables answer as one policy does; not so in the midst of a change.
@@ -170,8 +171,6 @@ impl fmt::Debug for Editor {
 
 /// Entries in the tables of VLANs and MACs that a new combination of addresses may need.
 const ENTRIES: usize = 1 << 10;
-/// Contents of cells that a generation may make anew, beside half as many as there are pairs.
-const CONTENTS: usize = 512;
 /// Such entries that changes may add before the tables count as full.
 const LATER: usize = 1 << 16;
 
@@ -250,15 +249,13 @@ impl Editor {
             rules,
             hashes,
             contents: Contents::new(policy, &builder, &tables),
-            most_made: 0,
+            work: Work::new(policy.rules().len()),
             generation,
             tables,
             is_begun: false,
             obstacle,
             is_whole: true,
         };
-        // The compiler made one for each pair, and in about the same time each.
-        editor.most_made = CONTENTS + editor.generation.statistics.pairs / 2;
         if editor.obstacle.is_none() {
             editor.index_rules();
             if let CellTables::Closed(fast) = &editor.tables.cells {
@@ -348,7 +345,7 @@ impl Editor {
     /// # Errors
     /// Where that can't be done in place.
     pub fn apply(&mut self, change: &Change) -> Result<Option<RuleId>, EditError> {
-        self.contents.made = 0;
+        self.work.begin();
         let added = self.change(change)?;
         self.publish();
         Ok(added)
@@ -360,7 +357,7 @@ impl Editor {
     /// Where one of them can't be made in place; with what of the others had been made already, nothing can be changed in
     /// place any more until [`Editor::rebuild`].
     pub fn apply_all(&mut self, changes: &[Change]) -> Result<Vec<Option<RuleId>>, EditError> {
-        self.contents.made = 0;
+        self.work.begin();
         let (before, suspended) = (Arc::clone(&self.policy), self.suspended.clone());
         let mut numbers = Vec::with_capacity(changes.len());
         for change in changes {

@@ -4,6 +4,7 @@
 //! rules with a wide side say of all others. Where they are not, all rules are in the matrix.
 
 use super::side::{EditedSide, other};
+use super::work::Work;
 use super::{EditError, Editor, own};
 use crate::compile::cell::Sides;
 use crate::compile::fast::unused;
@@ -64,11 +65,10 @@ impl Editor {
     }
 
     fn content(&mut self, rules: &[RuleId]) -> Result<(u32, u32), EditError> {
+        let made = self.contents.made;
+        let (cell, base) = self.contents.cell(&self.policy, rules, fast(&mut self.tables)?)?;
+        self.work.spend(if self.contents.made > made { Work::MADE } else { Work::SEEN })?;
         let fast = fast(&mut self.tables)?;
-        let (cell, base) = self.contents.cell(&self.policy, rules, fast)?;
-        if self.contents.made > self.most_made {
-            return Err(EditError::Wide);
-        }
         if cell >= fast.cells.hash.most_cells() {
             return Err(EditError::Full);
         }
