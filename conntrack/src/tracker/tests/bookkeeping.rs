@@ -130,6 +130,7 @@ fn every_flow_is_met_once_in_steps_of_any_length() {
         rig.port(40_000 + port);
         rig.udp(O);
     }
+    assert_eq!(rig.tracker.flows_from(0, 1000).0.count(), 20);
     // Flows of IPv6, and gaps.
     for port in 0..7 {
         let [source, destination] =
@@ -190,8 +191,8 @@ fn after_an_absence_of_days_just_those_flows_are_there_whose_time_has_not_come()
 #[test]
 fn nothing_is_evicted_where_what_has_expired_makes_room() {
     let mut rig = Rig::with(Config { max_flows: 2, ..Config::default() });
-    rig.udp(O);
-    rig.now = rig.now + Duration::from_secs(20);
+    rig.tcp(O, seg("S", 1000, 0));
+    rig.now = rig.now + Duration::from_secs(10);
     rig.port(40_001);
     rig.udp(O);
     rig.now = rig.now + Duration::from_millis(10_064);
@@ -263,4 +264,25 @@ fn what_has_passed_is_told_once_and_what_could_not_be_kept_is_counted() {
     let mut told = 0;
     assert_eq!(rig.tracker.report_ended(|_| told += 1), 5);
     assert_eq!(told, most);
+}
+
+#[test]
+fn a_source_at_its_share_replaces_its_own_flows_and_that_is_counted() {
+    let mut rig = Rig::with(Config { max_flows: 4096, ..Config::default() });
+    rig.opens = false;
+    let open = |rig: &mut Rig, port| {
+        rig.port(port);
+        assert_eq!(rig.tcp(O, seg("S", 1000, 0)), Fate::New);
+        rig.tracker.open(rig.now, rig.opening.unwrap(), rig.terms).map(drop)
+    };
+    for port in 0..300 {
+        let expected = if port < 256 { Ok(()) } else { Err(DropReason::FlowTableFull) };
+        assert_eq!(open(&mut rig, 40_000 + port), expected, "{port}");
+    }
+    rig.now = rig.now + Duration::from_secs(1);
+    for port in 256..300 {
+        assert_eq!(open(&mut rig, 40_000 + port), Ok(()), "{port} came twice");
+    }
+    let Statistics { flood_filtered, evicted_half_open, source_limited, .. } = *rig.tracker.statistics();
+    assert_eq!((flood_filtered, evicted_half_open, source_limited, rig.tracker.len()), (44, 44, 0, 256));
 }
