@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Flows that may have ended between two looks of whoever asks. A worker looks after each batch and each sweep, and a
 /// sweep ends some thousand.
-const ENDED: usize = 8192;
+pub(crate) const ENDED: usize = 8192;
 
 /// Why a flow has ended, as IPFIX tells it (IANA, flowEndReason).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

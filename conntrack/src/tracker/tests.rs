@@ -223,6 +223,13 @@ fn an_error_may_quote_a_stray_syn_of_the_opener_and_of_nobody_else() {
     let mut rig = Rig::new();
     rig.establish();
     assert_eq!(rig.error(R_VLAN, O, protocol::TCP, Some(900_000)), INVALID, "there was no other SYN");
+    // Nor is the first one in flight for ever.
+    for n in 0..3 {
+        let at = 1001 + n * 50_000;
+        rig.tcp(O, seg("A", at, 5001).len(50_000));
+        rig.tcp(R, seg("A", 5001, at + 50_000));
+    }
+    assert_eq!(rig.error(R_VLAN, O, protocol::TCP, Some(1000)), INVALID);
 }
 
 #[test]

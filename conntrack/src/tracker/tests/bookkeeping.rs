@@ -109,7 +109,7 @@ fn later_fragments_of_a_segment_may_be_acknowledged_and_move_nothing_back() {
         assert_eq!(rig.expires_in(), 7440);
         // They came again.
         rig.tracker.extend(id, end, seq + 500);
-        rig.tcp(peer, seg("A", ack, seq + 500));
+        rig.tcp(sender, seg("A", seq + 500, ack));
         assert_eq!(rig.expires_in(), 7440, "nothing is unacknowledged");
         rig.tracker.extend(id, end, seq + 501);
         rig.tcp(peer, seg("A", ack, seq + 500));
@@ -130,6 +130,7 @@ fn every_flow_is_met_once_in_steps_of_any_length() {
         rig.port(40_000 + port);
         rig.udp(O);
     }
+    assert_eq!(rig.tracker.flows_from(0, 1000).0.count(), 20);
     // Flows of IPv6, and gaps.
     for port in 0..7 {
         let [source, destination] =
@@ -164,4 +165,124 @@ fn every_flow_is_met_once_in_steps_of_any_length() {
     rig.tcp(R, seg("RA", 0, 1001));
     assert_eq!(rig.tracker.flows().count(), 1);
     assert_eq!(rig.tracker.flows_from(0, 1000).0.count(), 1);
+}
+
+#[test]
+fn after_an_absence_of_days_just_those_flows_are_there_whose_time_has_not_come() {
+    for days in [1, 2, 4] {
+        let mut rig = Rig::new();
+        rig.terms.idle_timeout = Some(Duration::from_secs(5 * 86_400));
+        rig.udp(O);
+        rig.now = rig.now + Duration::from_secs(days * 86_400) + Duration::from_secs(3_600);
+        rig.ping(O, true, 7);
+        assert_eq!(rig.udp(O), Fate::Forward, "{days} days");
+        assert_eq!(rig.tracker.len(), 2);
+    }
+    for days in [6, 11, 20, 26, 30, 48, 52, 60, 400] {
+        let mut rig = Rig::new();
+        rig.terms.idle_timeout = Some(Duration::from_secs(5 * 86_400));
+        rig.udp(O);
+        rig.now = rig.now + Duration::from_secs(days * 86_400);
+        rig.ping(O, true, 7);
+        assert_eq!(rig.tracker.len(), 1, "{days} days");
+    }
+}
+
+#[test]
+fn nothing_is_evicted_where_what_has_expired_makes_room() {
+    let mut rig = Rig::with(Config { max_flows: 2, ..Config::default() });
+    rig.tcp(O, seg("S", 1000, 0));
+    rig.now = rig.now + Duration::from_secs(10);
+    rig.port(40_001);
+    rig.udp(O);
+    rig.now = rig.now + Duration::from_millis(10_064);
+    rig.port(40_002);
+    assert_eq!(rig.udp(O), Fate::New);
+    let Statistics { expired, evicted_half_open, .. } = *rig.tracker.statistics();
+    assert_eq!((expired, evicted_half_open, rig.tracker.len()), (1, 0, 2));
+}
+
+#[test]
+fn a_flow_that_takes_the_place_of_one_of_its_rule_does_not_count_twice() {
+    for (rule, opens) in [(RuleKey(7), true), (RuleKey(8), false)] {
+        let mut rig = Rig::new();
+        rig.tracker.reserve_rules(10);
+        // Rule 7 has one flow, which is closing; rule 8 has another.
+        for (rule, port) in [(RuleKey(7), 40_000), (RuleKey(8), 40_001)] {
+            rig.terms = Terms { rule: Some(rule), max_flows: Some(1), ..rig.terms };
+            rig.port(port);
+            rig.establish();
+        }
+        rig.port(40_000);
+        rig.tcp(R, seg("R", 5001, 0));
+        assert_eq!(rig.state(), Some(State::Closed));
+        rig.terms.rule = Some(rule);
+        rig.opens = false;
+        assert_eq!(rig.tcp(O, seg("S", 90_000, 0)), Fate::New);
+        let opened = rig.tracker.open(rig.now, rig.opening.unwrap(), rig.terms);
+        assert_eq!(opened.is_ok(), opens, "under {rule:?}: {opened:?}");
+        assert_eq!(rig.state(), Some(if opens { State::SynSent } else { State::Closed }));
+    }
+}
+
+#[test]
+fn a_tracker_says_how_much_it_holds_and_may_hold() {
+    let mut rig = Rig::new();
+    assert!(rig.tracker.is_empty());
+    rig.udp(O);
+    assert!(!rig.tracker.is_empty());
+    assert_eq!(rig.tracker.capacity(), 64);
+    let large = Rig::with(Config { max_flows: 100_000, ..Config::default() });
+    let (v4, v6) = large.tracker.memory();
+    assert!(v4 > 100_000 * 112 && v4 < 100_000 * 160, "{v4} bytes");
+    assert!(v6 > v4 && v6 < 100_000 * 200, "{v6} bytes");
+    assert!((3_200_000..3_300_000).contains(&large.tracker.flood_memory()), "32 bytes a flow");
+}
+
+#[test]
+fn what_has_passed_is_told_once_and_what_could_not_be_kept_is_counted() {
+    let mut rig = Rig::new();
+    rig.tracker.keep_ledger();
+    rig.udp(O);
+    let id = rig.id(protocol::UDP).unwrap();
+    assert_eq!(rig.tracker.report(id), None, "nothing has passed");
+    rig.tracker.count_packet(id, Relation::Established, 100);
+    rig.tracker.count_packet(id, Relation::Reply, 7);
+    rig.tracker.count_packet(id, Relation::Reply, 8);
+    let report = rig.tracker.report(id).expect("three packets have passed");
+    assert_eq!((report.forth.packets, report.forth.octets), (1, 100));
+    assert_eq!((report.back.packets, report.back.octets), (2, 15));
+    assert_eq!(rig.tracker.report(id), None, "that was told");
+    rig.tracker.remove(id);
+    let most = crate::ledger::ENDED as u64;
+    for _ in 0..most + 5 {
+        rig.udp(O);
+        let id = rig.id(protocol::UDP).unwrap();
+        rig.tracker.count_packet(id, Relation::Established, 100);
+        rig.tracker.remove(id);
+    }
+    let mut told = 0;
+    assert_eq!(rig.tracker.report_ended(|_| told += 1), 5);
+    assert_eq!(told, most);
+}
+
+#[test]
+fn a_source_at_its_share_replaces_its_own_flows_and_that_is_counted() {
+    let mut rig = Rig::with(Config { max_flows: 4096, ..Config::default() });
+    rig.opens = false;
+    let open = |rig: &mut Rig, port| {
+        rig.port(port);
+        assert_eq!(rig.tcp(O, seg("S", 1000, 0)), Fate::New);
+        rig.tracker.open(rig.now, rig.opening.unwrap(), rig.terms).map(drop)
+    };
+    for port in 0..300 {
+        let expected = if port < 256 { Ok(()) } else { Err(DropReason::FlowTableFull) };
+        assert_eq!(open(&mut rig, 40_000 + port), expected, "{port}");
+    }
+    rig.now = rig.now + Duration::from_secs(1);
+    for port in 256..300 {
+        assert_eq!(open(&mut rig, 40_000 + port), Ok(()), "{port} came twice");
+    }
+    let Statistics { flood_filtered, evicted_half_open, source_limited, .. } = *rig.tracker.statistics();
+    assert_eq!((flood_filtered, evicted_half_open, source_limited, rig.tracker.len()), (44, 44, 0, 256));
 }
