@@ -240,7 +240,7 @@ fn play(seed: u64, max_flows: u32, steps: u32) -> (u32, [u32; 2]) {
         let number = random.below(FLOWS);
         let side = random.index(2);
         let ends = hosts(number);
-        let is_tcp = number % 2 == 0;
+        let is_tcp = number.is_multiple_of(2);
         let ip_protocol = if is_tcp { protocol::TCP } else { protocol::UDP };
         let (key, sender) = FlowKey::of_ports(Domain::ROUTED, ip_protocol, ends[side], ends[1 - side]);
         let transport = match is_tcp {
