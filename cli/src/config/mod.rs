@@ -21,7 +21,6 @@ mod lower;
 mod merge;
 pub(crate) mod near;
 mod on_disk;
-mod plain;
 mod shape;
 pub mod source;
 pub mod testing;

@@ -3,7 +3,6 @@
 //! The tree of the `toml` crate sorts keys by name; this one has them in the order in which they were written. Texts
 //! are borrowed from the file wherever they mean what stands there.
 
-use super::plain;
 use super::source::{FileId, Span};
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -74,14 +73,6 @@ pub(crate) struct SyntaxError {
 
 /// The tree of a text, and all its syntax errors. The tree holds what could be saved.
 pub(crate) fn parse(file: FileId, text: &str) -> (Table<'_>, Vec<SyntaxError>) {
-    match plain::parse(file, text) {
-        Some(table) => (table, Vec::new()),
-        None => parse_any(file, text),
-    }
-}
-
-/// As [`parse`], by the `toml` crate.
-pub(super) fn parse_any(file: FileId, text: &str) -> (Table<'_>, Vec<SyntaxError>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     let errors = errors
         .into_iter()
