@@ -64,7 +64,7 @@ pub struct Layout {
     pub count: u32,
 }
 
-/// Bytes at the start of a chunk that [`Arena::head`] lends: Ethernet with a tag, IPv6 and TCP with all options fit.
+/// Bytes at the start of a chunk that [`Heads`] lend: Ethernet with a tag, IPv6 and TCP with all options fit.
 pub const HEAD: usize = 128;
 
 /// A region of memory cut into chunks.
@@ -164,37 +164,11 @@ impl Arena {
         &mut self.buffer_mut(frame)[..length]
     }
 
-    /// The first bytes of the chunk, however long the frame is: behind its end stands what was there before. Of a
-    /// fixed number, so that reading a field needs no check of its place. `None`: the chunks are shorter.
-    #[must_use]
-    #[inline]
-    pub fn head<'a>(&'a self, frame: &'a Frame) -> Option<&'a [u8; HEAD]> {
-        let chunk = self.chunk(frame);
-        if self.layout.capacity < HEAD {
-            return None;
-        }
-        // SAFETY: the handle is unique and borrowed, so nobody writes the chunk meanwhile; the chunk has `capacity`
-        // bytes behind its start, which are no fewer, and the region was initialised by its owner.
-        Some(unsafe { chunk.cast::<[u8; HEAD]>().as_ref() })
-    }
-
     /// What lends the heads of many frames, and asks only once whether the chunks are long enough for them.
     #[must_use]
     #[inline]
     pub fn heads(&self) -> Option<Heads<'_>> {
         (self.layout.capacity >= HEAD).then_some(Heads(self))
-    }
-
-    /// The same, to be changed.
-    #[must_use]
-    #[inline]
-    pub fn head_mut<'a>(&'a self, frame: &'a mut Frame) -> Option<&'a mut [u8; HEAD]> {
-        let chunk = self.chunk(frame);
-        if self.layout.capacity < HEAD {
-            return None;
-        }
-        // SAFETY: as for `head`, and the handle is mutably borrowed, so nobody else reads the chunk either.
-        Some(unsafe { chunk.cast::<[u8; HEAD]>().as_mut() })
     }
 
     /// All bytes that a frame may take in the chunk, to be filled; [`Arena::set_length`] says how many were.
@@ -269,7 +243,8 @@ fn too_long(length: usize) -> ! {
 pub struct Heads<'a>(&'a Arena);
 
 impl<'a> Heads<'a> {
-    /// As [`Arena::head`].
+    /// The first bytes of the chunk, however long the frame is: behind its end stands what was there before. Of a
+    /// fixed number, so that reading a field needs no check of its place.
     #[must_use]
     #[inline]
     pub fn of<'f>(self, frame: &'f Frame) -> &'f [u8; HEAD]
@@ -277,11 +252,12 @@ impl<'a> Heads<'a> {
         'a: 'f,
     {
         let chunk = self.0.chunk(frame);
-        // SAFETY: as for `Arena::head`; that the chunks are long enough was seen to.
+        // SAFETY: the handle is unique and borrowed, so nobody writes the chunk meanwhile; the chunk has `capacity`
+        // bytes behind its start, which were seen to be no fewer, and the region was initialised by its owner.
         unsafe { chunk.cast::<[u8; HEAD]>().as_ref() }
     }
 
-    /// As [`Arena::head_mut`].
+    /// The same, to be changed.
     #[must_use]
     #[inline]
     pub fn of_mut<'f>(self, frame: &'f mut Frame) -> &'f mut [u8; HEAD]
@@ -289,7 +265,7 @@ impl<'a> Heads<'a> {
         'a: 'f,
     {
         let chunk = self.0.chunk(frame);
-        // SAFETY: as for `Arena::head_mut`; that the chunks are long enough was seen to.
+        // SAFETY: as for `of`, and the handle is mutably borrowed, so nobody else reads the chunk either.
         unsafe { chunk.cast::<[u8; HEAD]>().as_mut() }
     }
 }

@@ -8,19 +8,17 @@ use super::hits::{self, DEFAULT, HitTable, KeptHits};
 use super::links::Links;
 use super::made::Made;
 use super::{Carried, Notice};
-use crate::change::{Act, Action, Anew, Current, Deed, Entry, InPlace, Keeper, Layers, Overlay, Version};
+use crate::change::{Act, Action, Current, Deed, Entry, InPlace, Keeper, Overlay, Version};
 use crate::config::{self, Bundle, Checked, Configuration, OnDisk};
 use crate::control::desk::Shared;
 use crate::feed::{Fed, Feeds};
 use arc_swap::ArcSwap;
-use classifier::tables::Tables;
 use conntrack::time::Tick;
 use dataplane::ErrandError;
 use dataplane::event::EventSource;
 use dataplane::generation::LiveFlows;
 use dataplane::hits::RuleHits;
 use serde::Serialize;
-use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,7 +75,7 @@ pub struct Host {
     pub(super) in_place: Option<InPlace>,
     /// How the tables in force were made, where something was changed beside the files since these were applied.
     pub(super) made: Option<Made>,
-    notices: Vec<Notice>,
+    pub(super) notices: Vec<Notice>,
 }
 
 const NO_STATE: &str = "nothing is kept: the gateway runs with `--no-state`";
@@ -85,8 +83,6 @@ const NO_STATE: &str = "nothing is kept: the gateway runs with `--no-state`";
 const REVERT: &str = "revert";
 /// Between two tries to take back what was not confirmed.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long workers may take to put a generation into force.
-const INSTALLED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Host {
     /// A host of a gateway that has started. `report` is told of what was kept and can't be read.
@@ -197,99 +193,6 @@ impl Host {
                 Err(error)
             }
         }
-    }
-
-    /// Puts a configuration into force on all workers, which has these tables unless feeds and overlay lie over it.
-    pub(super) fn put_into_force(
-        &mut self,
-        base: &Arc<Configuration>,
-        tables: Tables,
-        flows: LiveFlows,
-    ) -> Result<(), String> {
-        if self.overlay.is_empty() && base.feeds.is_empty() {
-            let base = Arc::clone(base);
-            self.gateway_mut().reload(base, tables, flows).map_err(|error| error.to_string())?;
-            // They were of other files.
-            (self.in_place, self.made) = (None, None);
-            self.install();
-            return Ok(());
-        }
-        // Its memory is for others.
-        drop(tables);
-        self.compile(base, flows, Anew::First)
-    }
-
-    /// Compiles a configuration with what lies over it, and puts it into force so that it can be changed in place.
-    fn compile(&mut self, base: &Arc<Configuration>, flows: LiveFlows, why: Anew) -> Result<(), String> {
-        let started = Instant::now();
-        // Two of them at once would be too much for a large policy.
-        self.in_place = None;
-        let configuration = Arc::new(self.laid_over(base));
-        let lists = self.feeds.lists();
-        let layers = Layers { base, lists: &lists, overlay: &self.overlay };
-        let compiled = InPlace::compile(&configuration.policy, layers, config::now());
-        let compiled = compiled.map_err(|error| error.to_string())?;
-        let took = started.elapsed();
-        let tables = compiled.tables();
-        self.gateway_mut().reload(configuration, tables, flows).map_err(|error| error.to_string())?;
-        self.in_place = Some(compiled);
-        self.install();
-        self.note_made(Made { anew: Some(why), took });
-        Ok(())
-    }
-
-    /// Puts what lies over the configuration into force as it is now: in place, or else by a compilation.
-    fn lay_over(&mut self) -> Result<(), String> {
-        let started = Instant::now();
-        let base = Arc::clone(&self.base);
-        // Rules that have expired since were taken out by a compilation of their own.
-        let in_force = self.shared.control.generation();
-        let is_in_force = |kept: &InPlace| Arc::ptr_eq(in_force.shared_tables(), &kept.tables());
-        let kept = self.in_place.take().filter(|kept| kept.is_of(&base) && is_in_force(kept));
-        // The generation that is replaced is to be seen by nobody once the next change comes.
-        drop(in_force);
-        let Some(mut kept) = kept else { return self.compile(&base, LiveFlows::Recheck, Anew::First) };
-        let lists = self.feeds.lists();
-        match kept.change_to(Layers { base: &base, lists: &lists, overlay: &self.overlay }) {
-            Ok(removed) => {
-                let configuration = kept.configuration(self.gateway().configuration());
-                let took = started.elapsed();
-                self.gateway_mut().change(configuration, kept.tables(), &removed);
-                self.in_place = Some(kept);
-                self.install();
-                self.note_made(Made { anew: None, took });
-                Ok(())
-            }
-            Err(error) => {
-                drop(kept);
-                self.compile(&base, LiveFlows::Recheck, Anew::Refused(error))
-            }
-        }
-    }
-
-    /// Tells those who ask of the configuration in force, and waits until all workers have it.
-    fn install(&mut self) {
-        self.shared.configuration.store(Arc::clone(self.gateway().configuration()));
-        self.shared.control.wait_until_installed(INSTALLED_WITHIN);
-    }
-
-    fn note_made(&mut self, made: Made) {
-        let generation = self.shared.control.generation().epoch().0;
-        let mut details = json!(made);
-        details["generation"] = json!(generation);
-        self.notices.push(Notice::new("tables", format!("generation {generation}: {made}"), details));
-        self.made = Some(made);
-    }
-
-    /// How the tables in force were made, where something was changed beside the files since these were applied.
-    #[must_use]
-    pub fn made(&self) -> Option<Made> {
-        self.made
-    }
-
-    /// What there is to tell since this was asked last. To be called now and then.
-    pub fn notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
     }
 
     /// A configuration with the lists of its feeds, and the overlay over both.

@@ -48,8 +48,6 @@ use opening::Openings;
 
 /// Words of the filter of flows that wait.
 const FILTER: usize = 8;
-/// No slot of the flow table.
-const NOWHERE: u32 = u32::MAX;
 
 /// What the short way keeps: what follows from the generation, what is remembered, and what a batch brings.
 #[derive(Debug)]
@@ -73,7 +71,7 @@ struct Note {
     key: Key<u32>,
     /// Where the index has the hash.
     place: Place,
-    /// The slot that the flow seems to be in.
+    /// The slot that the flow seems to be in, where one was found.
     candidate: u32,
     /// Where the way out is remembered.
     set: u32,
@@ -102,14 +100,8 @@ const fn no_key<A: Copy>(zero: A) -> Key<A> {
 impl Express {
     /// For a network, and a table of so many flows.
     pub(crate) fn new(network: &Network, flows: usize) -> Express {
-        let note = Note {
-            hash: 0,
-            key: no_key(0),
-            place: Place::default(),
-            candidate: NOWHERE,
-            set: 0,
-            lean: Lean::NONE,
-        };
+        let note =
+            Note { hash: 0, key: no_key(0), place: Place::default(), candidate: 0, set: 0, lean: Lean::NONE };
         Express {
             gates: Gates::new(network),
             v4: Adjacencies::new(flows),
