@@ -6,6 +6,7 @@
 
 use crate::config::Configuration;
 use crate::config::source::{FileId, Span};
+use crate::config::words::OF_QUARANTINES;
 use crate::run::replace_file;
 use classifier::addr::{IpRange, Prefix};
 use classifier::policy::{
@@ -118,7 +119,7 @@ pub fn range(text: &str) -> Result<IpRange, String> {
 /// The id of the rules that keep an address in quarantine, before and behind the address.
 #[must_use]
 pub fn quarantine_ids(address: &str) -> [String; 2] {
-    [format!("quarantine-from:{address}"), format!("quarantine-to:{address}")]
+    OF_QUARANTINES.map(|prefix| format!("{prefix}{address}"))
 }
 
 /// All acts that are in force.

@@ -5,6 +5,9 @@ use classifier::policy::{
     EndpointSet, Established, Member, Mode, PortRange, Rule, Selector, Service, Timestamp,
 };
 
+/// What the ids of the rules begin with that keep an address in quarantine. No rule of a file has such an id.
+pub(crate) const OF_QUARANTINES: [&str; 2] = ["quarantine-from:", "quarantine-to:"];
+
 /// A mode.
 #[must_use]
 pub(crate) const fn mode_name(mode: Mode) -> &'static str {

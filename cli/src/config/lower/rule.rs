@@ -3,11 +3,12 @@
 use super::endpoint::{Place, Scope};
 use super::names::Names;
 use super::network::Network;
-use super::row::{Document, Row};
+use super::row::{Document, Located, Row};
 use super::scalar;
 use super::segment::Segments;
 use super::service::Services;
 use crate::config::source::Span;
+use crate::config::words::OF_QUARANTINES;
 use crate::diagnostic::{Code, Diagnostic};
 use classifier::policy::{
     Action, DefaultAction, Established, Mode, PolicyBuilder, Rule, RuleId, TierId, Timestamp,
@@ -49,6 +50,7 @@ pub(super) fn lower(
     for (index, row) in rows.into_iter().enumerate() {
         if let Some(id) = row.text("id") {
             scalar::check_free_name(id, "id of a rule", out);
+            check_not_reserved(id, out);
             names.declare(id, RuleId(u32::try_from(index).expect("fewer than 2^32 rules")), out);
         }
         let tier = match row.text("tier") {
@@ -173,4 +175,16 @@ fn mode_of(row: &Row<'_>) -> Mode {
 
 fn free(row: &Row<'_>, key: &'static str) -> Option<String> {
     row.text(key).map(|text| text.value.to_owned())
+}
+
+/// An operator's quarantine is two rules with ids of its own, which no rule of a file may take from it.
+fn check_not_reserved(id: Located<&str>, out: &mut Vec<Diagnostic>) {
+    if let Some(prefix) = OF_QUARANTINES.iter().find(|prefix| id.value.starts_with(**prefix)) {
+        out.push(
+            Diagnostic::error(Code::BadName, id.span, format!("`{}` can't be the id of a rule", id.value))
+                .help(format!(
+                    "ids that begin with `{prefix}` are those of `bulkhead quarantine`: use another"
+                )),
+        );
+    }
 }
